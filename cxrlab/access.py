@@ -1,0 +1,113 @@
+"""How a command gets at its lab: found, its registry opened and brought up to date, and closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from cxrlab import completion
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from cxrlab.lab import Lab
+    from store.runs import Run
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id, or as much of it as no other begins with.",
+        autocompletion=completion.run_ids,
+        show_default=False,
+    ),
+]
+RunNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...",
+        help="Runs by id, or as much of it as no other begins with.",
+        autocompletion=completion.run_ids,
+        show_default=False,
+    ),
+]
+IncludeRestricted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include-restricted",
+        metavar="NAME",
+        help="Show reports and images of this restricted data set too; may be given again.",
+        autocompletion=completion.datasets,
+    ),
+]
+
+
+def lab_of(ctx: typer.Context) -> Lab:
+    """Return the lab that `--lab`, CXRLAB_LAB or the working directory names.
+
+    Raises:
+        NotFound: there is none.
+    """
+    from cxrlab.lab import find_lab
+
+    return find_lab(ctx.find_root().params.get("lab"))
+
+
+@contextmanager
+def opened(ctx: typer.Context) -> Iterator[tuple[Lab, Database]]:
+    """Give the lab and its registry, with everything taken in that trainers have written."""
+    lab = lab_of(ctx)
+    with registry_of(lab) as db:
+        yield lab, db
+
+
+@contextmanager
+def registry_of(lab: Lab, *, look: bool = True) -> Iterator[Database]:
+    """Give the registry of `lab`, brought up to date unless told otherwise, and close it."""
+    from cxrlab.refresh import refresh
+    from store.db import open_store
+
+    lab.registry.parent.mkdir(parents=True, exist_ok=True)
+    db = open_store(lab.registry)
+    try:
+        if look:
+            refresh(lab, db)
+        yield db
+    finally:
+        db.conn.close()
+
+
+def named(db: Database, names: Sequence[str]) -> list[Run]:
+    """Return the runs of those names, each once, in that order.
+
+    Raises:
+        NoSuchRun: nothing begins with one of them; nothing has been done yet.
+        AmbiguousRun: several do.
+    """
+    from store import runs
+
+    found = [runs.find(db, name) for name in names]
+    return list({run.id: run for run in found}.values())
+
+
+class Named(Protocol):
+    """Anything that says which cell and seed it is a run of."""
+
+    @property
+    def method(self) -> str: ...  # noqa: D102
+    @property
+    def task(self) -> str: ...  # noqa: D102
+    @property
+    def ratio(self) -> int | None: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+
+def what(run: Named) -> str:
+    """Return what a run is, in words: `deep_mrm siim 10 % seed 0`."""
+    parts = [run.method, run.task, completion.percent(run.ratio), f"seed {run.seed}"]
+    return " ".join(part for part in parts if part)

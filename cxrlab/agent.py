@@ -1,0 +1,304 @@
+"""What starts the runs that wait? The one background process of a lab.
+
+    python -P -m cxrlab.agent LAB
+
+Whoever queues a run starts an agent where none lives; a lock on `.cxrlab/agent.lock` keeps it
+alone. It gives places on the CPU and GPUs to queued runs, looks after running ones, and ends when
+nothing has been waiting or running for a while. Runs do not depend on it: killed at any moment, it
+leaves nothing undone that the next look or the next agent does not do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import logging
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from sqlite_utils import Database
+
+from cxrlab import gpus, launch, refresh, runner
+from cxrlab.backends import local
+from cxrlab.errors import CxrlabError
+from cxrlab.lab import Lab, find_lab, read_settings
+from store import claims, runs
+from store.db import StoreError, open_store, writing
+
+logger = logging.getLogger("cxrlab.agent")
+
+PASS_S = 0.5
+IDLE_S = 15.0
+_LOCK_TRIES_S = 1.0
+_AT_ONCE = 1000
+
+
+class Status(NamedTuple):
+    """Whether an agent lives, and since when."""
+
+    alive: bool
+    pid: int | None = None
+    since: float | None = None
+
+
+def ensure_agent(lab: Lab, *, idle_s: float = IDLE_S) -> Status:
+    """Start an agent, detached, unless one lives; returns at once.
+
+    Several at once may start several: all but one find the lock taken and end.
+    """
+    now = status(lab)
+    if now.alive:
+        return now
+    marks = (runner.FOLDER_MARK, runner.ATTEMPT_MARK)
+    environment = {key: value for key, value in os.environ.items() if key not in marks}
+    command = [sys.executable, "-P", "-m", "cxrlab.agent", str(lab.root), "--idle-s", str(idle_s)]
+    with lab.agent_log.open("ab") as log:
+        started = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=lab.root,
+            env=environment,
+            start_new_session=True,
+        )
+    threading.Thread(target=started.wait, daemon=True).start()  # no zombie in a long-lived TUI
+    return Status(True, started.pid, time.time())
+
+
+def carry_on(lab: Lab, db: Database) -> None:
+    """Bring the registry up to date, and start an agent where work is left and none lives."""
+    refresh.refresh(lab, db)
+    if runs.count(db, states=("queued", "running")):
+        ensure_agent(lab)
+
+
+def status(lab: Lab) -> Status:
+    """Say whether an agent lives, without disturbing it."""
+    try:
+        with lab.agent_lock.open("r+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _noted(file)
+    except FileNotFoundError:
+        pass
+    return Status(False)
+
+
+def end(lab: Lab, *, wait_s: float = 5.0) -> bool:
+    """End the living agent; runs go on. Returns whether there was one.
+
+    Raises:
+        CxrlabError: it did not end in `wait_s`.
+    """
+    now = status(lab)
+    if not now.alive or now.pid is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(now.pid, signal.SIGTERM)
+    deadline = time.monotonic() + wait_s
+    while status(lab).alive:
+        if time.monotonic() > deadline:
+            raise CxrlabError(f"the agent did not end within {wait_s:g} s", f"`kill -9 {now.pid}`")
+        time.sleep(0.05)
+    return True
+
+
+def _noted(file: IO[str]) -> Status:
+    with contextlib.suppress(ValueError, KeyError):
+        note = json.loads(file.read())
+        return Status(True, int(note["pid"]), float(note["since"]))
+    return Status(True)
+
+
+@contextlib.contextmanager
+def _alone(lab: Lab) -> Iterator[bool]:
+    """Hold the lab's lock; gives False where another agent has it.
+
+    Tries for a second, because whoever asks for the status holds the lock for a moment.
+    """
+    with lab.agent_lock.open("a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + _LOCK_TRIES_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    yield False
+                    return
+                time.sleep(0.02)
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "since": time.time()}))
+        file.flush()
+        yield True
+
+
+class Agent:
+    """The loop: look, give, sleep."""
+
+    def __init__(self, lab: Lab, *, idle_s: float) -> None:
+        self.lab = lab
+        self.idle_s = idle_s
+        self.asked_to_end = False
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.complaint = ""
+
+    def ask_to_end(self, number: int, frame: object) -> None:
+        """End after the present pass; runs go on."""
+        self.asked_to_end = True
+
+    def work(self) -> None:
+        """Work until asked to end, or until nothing has waited or run for `idle_s`."""
+        last_busy = time.monotonic()
+        while not self.asked_to_end and self.lab.registry.exists():
+            if self.one_pass():
+                last_busy = time.monotonic()
+            elif time.monotonic() - last_busy > self.idle_s:
+                return
+            time.sleep(PASS_S)
+
+    def one_pass(self) -> bool:
+        """Do once what there is to do; returns whether anything waits or runs."""
+        self.children = [child for child in self.children if child.poll() is None]
+        with contextlib.suppress(CxrlabError, OSError):  # half-edited: what was read last holds
+            self.lab = replace(self.lab, settings=read_settings(self.lab.settings_file))
+        try:
+            db = open_store(self.lab.registry)
+            try:
+                refresh.refresh(self.lab, db, wait_s=math.inf)
+                self.give(db)
+                busy = runs.count(db, states=("queued", "running")) > 0
+            finally:
+                db.conn.close()
+        except (StoreError, OSError, sqlite3.Error) as error:
+            if str(error) != self.complaint:  # once, not twice a second
+                logger.error("%s", error)
+            self.complaint = str(error)
+            return True
+        self.complaint = ""
+        return busy
+
+    def give(self, db: Database) -> None:
+        """Start the queued runs there is room for, in their order; tell the others why not.
+
+        A run that wants many GPUs is not overtaken by later ones that want few.
+        """
+        queued = runs.next_queued(db, _AT_ONCE)
+        if not queued:
+            return
+        held = set(claims.held(db))
+        places = [
+            place
+            for place in (f"cpu:{i}" for i in range(self.lab.settings.launch.cpu_slots))
+            if place not in held
+        ]
+        allowed = self.lab.settings.launch.gpus
+        limit = None if allowed == "all" else allowed
+        reading = gpus.read_gpus() if any(run.gpus for run in queued) else gpus.Reading((), "", 0)
+        free = gpus.free_gpus(reading.gpus, held, allowed=limit)
+        overtaking = False
+        for run in queued:
+            if run.gpus == 0 and places:
+                self.start(db, run, devices=[places.pop(0)])
+            elif run.gpus == 0:
+                self.explain(db, run, reason="waits for a free CPU slot")
+            elif not overtaking and len(free) >= run.gpus:
+                taken, free = free[: run.gpus], free[run.gpus :]
+                held.update(gpu.uuid for gpu in taken)
+                self.start(db, run, devices=[gpu.uuid for gpu in taken])
+            else:
+                overtaking = True
+                reason = gpus.why_not(reading.gpus, held, wanted=run.gpus, allowed=limit)
+                self.explain(
+                    db, run, reason=f"{reason}: {reading.error}" if reading.error else reason
+                )
+
+    def explain(self, db: Database, run: runs.Run, *, reason: str) -> None:
+        """Say why a run has to wait."""
+        if run.reason != reason:
+            runs.change_state(db, run.id, "queued", reason=reason, expect=("queued",))
+
+    def start(self, db: Database, run: runs.Run, *, devices: Sequence[str]) -> None:
+        """Make a run `running`, with its devices, in one transaction; then start its runner."""
+        with writing(db, math.inf):
+            if not claims.claim(db, run.id, devices):
+                return
+            if not runs.change_state(db, run.id, "running", reason="starting", expect=("queued",)):
+                claims.release(db, run.id)
+                return
+            attempt = runs.start_attempt(db, run.id, time.time())
+        shown = [device for device in devices if not device.startswith("cpu:")]
+        try:
+            child = local.start(
+                Path(run.folder),
+                attempt,
+                command=launch.attempt_command(run),
+                gpus=shown,
+                cwd=self.lab.root,
+            )
+        except OSError as error:
+            logger.error("%s cannot be started: %s", run.id, error)
+            with writing(db, math.inf):
+                reason = f"cannot be started: {error}"
+                runs.change_state(db, run.id, "failed", reason=reason, expect=("running",))
+                claims.release(db, run.id)
+            return
+        self.children.append(child)
+        logger.info("%s started on %s, attempt %d", run.id, ", ".join(devices), attempt)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Be the agent of a lab, unless it has one."""
+    parser = argparse.ArgumentParser(prog="python -P -m cxrlab.agent", description=__doc__)
+    parser.add_argument("lab", type=Path)
+    parser.add_argument(
+        "--idle-s", type=float, default=IDLE_S, help="how long to stay without work"
+    )
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        lab = find_lab(options.lab)
+    except CxrlabError as error:
+        logger.error("%s", error)
+        return error.code
+    agent = Agent(lab, idle_s=options.idle_s)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, agent.ask_to_end)
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
+    again = True
+    while again:
+        with _alone(lab) as alone:
+            if not alone:
+                return 0
+            logger.info("agent %d looks after %s", os.getpid(), lab.root)
+            agent.work()
+        # a run queued after the last pass and before the lock was free found an agent alive
+        again = not agent.asked_to_end and lab.registry.exists() and _work_left(lab)
+    logger.info("agent %d ends", os.getpid())
+    return 0
+
+
+def _work_left(lab: Lab) -> bool:
+    db = open_store(lab.registry)
+    try:
+        return runs.count(db, states=("queued",)) > 0
+    finally:
+        db.conn.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""How a run is started, looked at and stopped, a module for each kind of machine."""

@@ -1,0 +1,162 @@
+"""How is a run started, looked at and stopped on this machine?
+
+A process is named by pid and start time, never by pid alone; signals go through a pidfd, so that
+none reaches a process that got the number later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from cxrlab import runner
+
+Asked = Literal["runner", "trainer", "nobody"]
+
+
+class Look(NamedTuple):
+    """What the record and the process table say of one attempt."""
+
+    record: dict[str, Any] | None
+    runner_alive: bool
+    trainer_alive: bool
+    same_host: bool
+    same_boot: bool
+    beat_age_s: float | None
+
+
+def start(
+    folder: Path,
+    attempt: int,
+    *,
+    command: Sequence[str],
+    gpus: Sequence[str],
+    cwd: Path,
+) -> subprocess.Popen[bytes]:
+    """Start the runner of an attempt, detached, and return at once.
+
+    Args:
+        folder: the run folder.
+        attempt: its number, from 1.
+        command: the trainer's, with everything it needs.
+        gpus: UUIDs of the GPUs it sees; none for a run on the CPU.
+        cwd: where relative paths in the command start.
+    """
+    environment = {
+        **os.environ,
+        runner.FOLDER_MARK: str(folder),
+        runner.ATTEMPT_MARK: str(attempt),
+        "CUDA_VISIBLE_DEVICES": ",".join(gpus),
+        "PYTHONSAFEPATH": "1",  # for what torchrun starts
+        "PYTHONUNBUFFERED": "1",
+    }
+    with (folder / runner.LOG_NAME).open("ab") as log:
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "cxrlab.runner",
+                str(folder),
+                str(attempt),
+                "--",
+                *command,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=cwd,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def look(folder: Path, attempt: int) -> Look:
+    """Return what can be seen of an attempt, without waiting for anything."""
+    record = read_record(folder, attempt)
+    if record is None:
+        return Look(None, bool(runner.processes_of(folder)), False, True, True, None)
+    try:
+        beat = runner.beat_path(folder, attempt).stat().st_mtime
+    except OSError:
+        beat = None
+    same_boot = record.get("boot_id") == runner.boot_id()
+    runner_alive = same_boot and _alive(record.get("runner"))
+    trainer_alive = same_boot and _alive(record.get("trainer"))
+    if same_boot and not runner_alive and record.get("trainer") is None:
+        # killed after it had started its trainer and before it could note it
+        trainer_alive = record.get("ended") is None and bool(runner.processes_of(folder))
+    return Look(
+        record=record,
+        runner_alive=runner_alive,
+        trainer_alive=trainer_alive,
+        same_host=record.get("host") == socket.gethostname(),
+        same_boot=same_boot,
+        beat_age_s=None if beat is None else max(0.0, time.time() - beat),
+    )
+
+
+def read_record(folder: Path, attempt: int) -> dict[str, Any] | None:
+    """Return what the runner wrote of an attempt; None while there is nothing."""
+    try:
+        record = json.loads(runner.record_path(folder, attempt).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def ask_to_stop(folder: Path, attempt: int) -> Asked:
+    """Send SIGTERM to the runner, which passes it on, or to the trainer of a dead one.
+
+    Returns:
+        Who was there to be asked: a runner that is asked may be dying, and pass nothing on.
+    """
+    record = read_record(folder, attempt) or {}
+    if _send(record.get("runner"), signal.SIGTERM):
+        return "runner"
+    return "trainer" if _send(record.get("trainer"), signal.SIGTERM) else "nobody"
+
+
+def kill(folder: Path, attempt: int, *, runner_too: bool = False) -> None:
+    """Send SIGKILL to every process of the run; its runner is spared, to record the end."""
+    record = read_record(folder, attempt) or {}
+    own = record.get("runner") or {}
+    spared = set() if runner_too else {own.get("pid")}
+    runner.kill_all(set(runner.processes_of(folder)) - spared)
+
+
+def processes(folder: Path) -> list[int]:
+    """Return every living process of a run, its runner included."""
+    return runner.processes_of(folder)
+
+
+def _alive(process: dict[str, Any] | None) -> bool:
+    return (
+        process is not None
+        and process.get("start") is not None
+        and runner.process_start(int(process["pid"])) == process["start"]
+    )
+
+
+def _send(process: dict[str, Any] | None, number: signal.Signals) -> bool:
+    """Send a signal to exactly the process that was recorded; False when it is gone."""
+    if process is None:
+        return False
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        handle = os.pidfd_open(int(process["pid"]))
+        try:
+            if _alive(process):
+                signal.pidfd_send_signal(handle, number)
+                return True
+        finally:
+            os.close(handle)
+    return False

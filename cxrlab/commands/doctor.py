@@ -1,0 +1,43 @@
+"""`cxrlab doctor`: what is missing on this machine, and the line that fixes it."""
+
+from __future__ import annotations
+
+import typer
+
+from cxrlab.access import AsJson, lab_of
+
+LOOK = {
+    "ok": ("✓", "green"),
+    "note": ("·", "dim"),
+    "warning": ("!", "yellow"),
+    "missing": ("✗", "red"),
+}
+
+
+def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Say what is missing on this machine, and the line that fixes it.
+
+    Exits with 1 where something is missing without which nothing can run.
+    """
+    from cxrlab import checkup, console
+    from cxrlab.errors import NotFound
+
+    try:
+        lab = lab_of(ctx)
+    except NotFound:
+        if ctx.find_root().params.get("lab"):
+            raise
+        lab = None
+    found = []
+    for finding in checkup.findings(lab):
+        found.append(finding)
+        if not as_json:
+            symbol, style = LOOK[finding.level]
+            state = console.paint(f"{symbol} {finding.level:<8}", style)
+            console.fact(f"{state} {finding.what:<15} {finding.says}")
+            if finding.fix:
+                console.fact(f"{'':<10} {'':<15} fix: {finding.fix}")
+    if as_json:
+        console.facts([finding._asdict() for finding in found])
+    if any(finding.level == "missing" for finding in found):
+        raise typer.Exit(1)

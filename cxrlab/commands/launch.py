@@ -1,0 +1,284 @@
+"""`cxrlab launch`: queue the runs that cells of the grid need."""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cxrlab import completion
+from cxrlab.access import AsJson, opened, what
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from cxrlab.lab import Lab
+    from cxrlab.launch import Launched, Prepared
+    from cxrlab.plan import Plan
+
+
+class Preset(StrEnum):
+    """Named sizes and schedules."""
+
+    paper = "paper"
+    quick = "quick"
+
+
+class Backend(StrEnum):
+    """How runs are started."""
+
+    local = "local"
+
+
+def launch(
+    ctx: typer.Context,
+    methods: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="METHOD...",
+            help="Methods of the catalog; `all` for every one, their variants apart.",
+            autocompletion=completion.methods,
+            show_default=False,
+        ),
+    ],
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="T,...",
+            help="Tasks to fine-tune for; `all` for every one. Without it: pre-train only.",
+            autocompletion=completion.tasks,
+        ),
+    ] = None,
+    ratio: Annotated[
+        list[str] | None,
+        typer.Option(metavar="R,...", help="Percent of the labels. [default: all of the task]"),
+    ] = None,
+    seed: Annotated[list[str] | None, typer.Option(metavar="S,...", help="[default: 0]")] = None,
+    preset: Annotated[
+        Preset | None, typer.Option(help="Sizes and schedule. [default: the lab's]")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting of the trainer; `pretrain.KEY` or `TASK.KEY` for one of them alone. "
+            "May be given again.",
+        ),
+    ] = None,
+    pretrained: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|RUN|PATH",
+            help="The encoder to start from: this lab's newest of the method, a run's, a file's.",
+            autocompletion=completion.run_ids,
+        ),
+    ] = "auto",
+    gpus: Annotated[
+        str | None,
+        typer.Option(metavar="N|cpu", help="GPUs of each run. [default: one where there is one]"),
+    ] = None,
+    backend: Annotated[Backend, typer.Option(help="How runs are started.")] = Backend.local,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be queued, and stop.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the runs; exit 1 if one does not succeed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue the runs that cells of the grid need, pre-training first where none is finished.
+
+    What is there already is not queued again. The runs outlive this command and the terminal.
+    """
+    from cxrlab import agent, console
+    from cxrlab import launch as launching
+    from cxrlab import plan as plans
+
+    number = gpus_asked(gpus)
+    with opened(ctx) as (lab, db):
+        wants = plans.wanted(
+            methods_asked(lab, methods),
+            every(split(task), completion.task_names()),
+            ratios=numbers("ratio", ratio),
+            seeds=numbers("seed", seed) or [0],
+            preset=preset.value if preset else lab.settings.launch.preset,
+            overrides=settings(sets or []),
+            pretrained=launching.pretrained_named(db, pretrained),
+        )
+        plan = plans.plan(wants, launching.pretrainings(db))
+        tell_copy(lab, plan)
+        if dry_run:
+            tell_plan(launching.prepare(lab, db, plan, gpus=number), as_json=as_json)
+            return
+        launched = launching.carry_out(lab, db, plan, gpus=number)
+        agent.ensure_agent(lab)
+        if not as_json:
+            tell_launched(launched, wait=wait)
+        good = waited_for(lab, db, [run.id for run in launched]) if wait else True
+        if as_json:
+            console.facts(launched_facts(db, launched))
+    if not good:
+        raise typer.Exit(1)
+
+
+def waited_for(lab: Lab, db: Database, ids: list[str]) -> bool:
+    """Wait for runs, tell which did not succeed, and return whether all did."""
+    from cxrlab import console, waiting
+
+    try:
+        found = waiting.wait(lab, db, ids)
+    except KeyboardInterrupt:
+        console.say("no longer waiting; the runs go on: `cxrlab runs` lists them,")
+        console.say("`cxrlab stop RUN` stops one")
+        raise
+    waiting.tell_unhappy(found)
+    return not waiting.unhappy(found)
+
+
+def tell_copy(lab: Lab, plan: Plan) -> None:
+    """Say which prepared copy pre-training will read, or that one is there and is not used."""
+    from cxrlab import console, copies
+    from trainers import catalog
+
+    if any(step.task == catalog.PRETRAIN for step in plan.steps):
+        copy = copies.find(lab, catalog.PRETRAIN_ENTRY.dataset)
+        if copy is not None and copy.state != "stale":  # which is an error, and said as one
+            console.say(f"prepared copy: {copies.told(copy)}")
+
+
+def tell_plan(prepared: list[Prepared], *, as_json: bool) -> None:
+    """Print what would be queued, each run with its command."""
+    from cxrlab import console, text
+
+    if as_json:
+        console.facts([planned_facts(one) for one in prepared])
+        return
+    for one in prepared:
+        there = f"is there already: {one.there.id}, {one.there.state}" if one.there else ""
+        why = there or one.step.why
+        console.fact(f"{one.step.cell}" + (f": {why}" if why else ""))
+        if not one.there:
+            console.fact(f"  {shlex.join(one.run.command)}")
+    new = sum(one.there is None for one in prepared)
+    console.say(f"{text.plural(new, 'run')} would be queued; nothing was")
+
+
+def planned_facts(one: Prepared) -> dict[str, Any]:
+    """Return one step of a plan as JSON; its `id` is that of the run that is there, or null."""
+    from cxrlab.exports import facts
+
+    if one.there:
+        return facts.of_run(one.there) | {"new": False, "why": "is there already"}
+    return {
+        "id": None,
+        "method": one.step.method,
+        "task": one.step.task,
+        "ratio": one.step.ratio,
+        "seed": one.step.seed,
+        "state": "planned",
+        "reason": one.step.why,
+        "preset": one.step.preset,
+        "recipe": one.run.recipe,
+        "parent": one.run.parent,
+        "gpus": one.run.gpus,
+        "command": one.run.command,
+        "new": True,
+        "why": one.step.why,
+    }
+
+
+def tell_launched(launched: list[Launched], *, wait: bool) -> None:
+    """Print a line for each run: its id, what it is, and what became of it."""
+    from cxrlab import console
+
+    rows = [
+        [run.id, what(run), run.state if run.new else f"{run.state}, {run.why}", run.reason]
+        for run in launched
+    ]
+    for line in console.table(["", "", "", ""], rows)[1:]:
+        console.fact(line)
+    if not wait:
+        console.say("`cxrlab runs` lists them, `cxrlab tui` shows them move")
+
+
+def launched_facts(db: Database, launched: list[Launched]) -> list[dict[str, Any]]:
+    """Return the runs as they are now, and for each whether it is new."""
+    from cxrlab.exports import facts
+    from store import runs
+
+    return [
+        facts.of_run(runs.get(db, run.id)) | {"new": run.new, "why": run.why} for run in launched
+    ]
+
+
+def split(words: list[str] | None) -> list[str]:
+    """Return what was given with commas or by giving the option again, as one list."""
+    return [part for word in words or () for part in word.split(",") if part]
+
+
+def methods_asked(lab: Lab, words: list[str]) -> list[str]:
+    """Return the methods that were named; `all` leaves out, aloud, those whose weights it lacks."""
+    from cxrlab import console, weights
+
+    if "all" not in words:
+        return words
+    lacking = weights.lacking(lab, completion.method_names())
+    if lacking:
+        console.say(weights.left_out(lacking))
+    return [name for name in completion.method_names() if name not in lacking]
+
+
+def every(words: list[str], names: list[str]) -> list[str]:
+    """Return `words`, with `all` as every name."""
+    return names if "all" in words else words
+
+
+def numbers(option: str, words: list[str] | None) -> list[int]:
+    """Return the whole numbers given to an option.
+
+    Raises:
+        Usage: one is none.
+    """
+    from cxrlab.errors import Usage
+
+    for word in split(words):
+        if not word.strip().rstrip("%").isdigit():
+            raise Usage(f"`--{option} {word}` is no whole number", f"write `--{option} 1,10`")
+    return [int(word.strip().rstrip("%")) for word in split(words)]
+
+
+def settings(words: list[str]) -> tuple[tuple[str, str], ...]:
+    """Return what `--set` was given, as pairs.
+
+    Raises:
+        Usage: one has no `=`.
+    """
+    from cxrlab.errors import Usage
+
+    pairs = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise Usage(f"`--set {word}` sets nothing", "write `--set KEY=VALUE`")
+        pairs.append((key.strip(), value))
+    return tuple(pairs)
+
+
+def gpus_asked(word: str | None) -> int | None:
+    """Return how many GPUs each run takes: 0 for the CPU, None where nothing was said.
+
+    Raises:
+        Usage: neither a number nor `cpu`.
+    """
+    from cxrlab.errors import Usage
+
+    if word is None:
+        return None
+    if word == "cpu":
+        return 0
+    if not word.isdigit():
+        raise Usage(f"`--gpus {word}` is neither a number nor `cpu`", "write `--gpus 1`")
+    return int(word)

@@ -1,0 +1,26 @@
+"""`cxrlab rebuild`: make the registry anew from the run folders."""
+
+from __future__ import annotations
+
+import typer
+
+from cxrlab.access import AsJson, lab_of, registry_of
+
+
+def rebuild(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Make the registry anew from what the run folders say.
+
+    Run folders are only read. What waits in the queue stays there.
+    """
+    from cxrlab import console, text
+    from cxrlab.refresh import refresh
+    from store.rebuild import rebuild as make_anew
+
+    lab = lab_of(ctx)
+    with registry_of(lab, look=False) as db:
+        found = make_anew(db, lab.runs_dir)
+        refresh(lab, db)
+    if as_json:
+        console.facts({"lab": str(lab.root), "runs": found})
+    else:
+        console.fact(f"read {text.plural(found, 'run folder')} into {lab.registry}")

@@ -1,0 +1,22 @@
+"""`cxrlab retry`: start failed runs again."""
+
+from __future__ import annotations
+
+import typer
+
+from cxrlab.access import AsJson, RunNames, named, opened, what
+
+
+def retry(ctx: typer.Context, runs: RunNames, as_json: AsJson = False) -> None:
+    """Start failed runs again, each from its last checkpoint where it has one."""
+    from cxrlab import agent, console, launch, text
+    from cxrlab.exports import facts
+
+    with opened(ctx) as (lab, db):
+        queued = [launch.retry(lab, db, run) for run in named(db, runs)]
+        agent.ensure_agent(lab)
+    if as_json:
+        console.facts([facts.of_run(run) for run in queued])
+        return
+    for run in queued:
+        console.fact(f"{run.id} ({what(run)}) {text.state(run.state, run.reason)}")

@@ -1,0 +1,128 @@
+"""`cxrlab runs`: list runs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrlab import completion
+from cxrlab.access import AsJson, opened
+
+if TYPE_CHECKING:
+    from cxrlab.lab import Lab
+    from store.runs import Run
+
+SHOWN = 50
+"""How many runs the table shows where `--limit` does not say."""
+
+HEAD = ("id", "state", "method", "task", "ratio", "seed", "done", "when")
+
+
+def runs(
+    ctx: typer.Context,
+    state: Annotated[
+        list[str] | None, typer.Option(help="Only runs in this state; may be given again.")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="Only runs of this method.", autocompletion=completion.methods),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Only runs of this task.", autocompletion=completion.tasks)
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", "-n", min=0, help="How many; 0 for all. [default: 50]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, newest first.
+
+    A line below a run says why it is in its state, where there is something to say.
+    """
+    from cxrlab import console
+    from cxrlab.errors import unknown_name
+    from cxrlab.exports import facts
+    from store import runs as store_runs
+    from trainers import catalog
+
+    for name in state or ():
+        if name not in store_runs.STATES:
+            raise unknown_name("state", name, store_runs.STATES)
+    if method is not None and method not in catalog.METHODS:
+        raise unknown_name("method", method, catalog.METHODS)
+    if task is not None and task not in (*catalog.TASKS, catalog.PRETRAIN):
+        raise unknown_name("task", task, (*catalog.TASKS, catalog.PRETRAIN))
+    most = (None if as_json else SHOWN) if limit is None else limit or None
+    states = tuple(state or ())
+    with opened(ctx) as (lab, db):
+        found = store_runs.select(db, states=states, method=method, task=task, limit=most)
+        fitting = store_runs.count(db, states=states, method=method, task=task)
+        everything = store_runs.count(db)
+        asleep = store_runs.count(db, states=("queued",)) if nobody_starts(lab) else 0
+    if as_json:
+        console.facts([facts.of_run(run) for run in found])
+        return
+    if not everything:
+        console.say("no runs yet; `cxrlab launch mrm --task siim --ratio 10` queues the first")
+    elif not found:
+        console.say(f"none of the {everything} runs fits; `cxrlab runs` lists them")
+    else:
+        for line in listing(found, columns=console.width(), now=time.time()):
+            console.fact(line)
+        if len(found) < fitting:
+            console.say(f"{fitting - len(found)} older ones are not shown; `--limit 0` shows all")
+    if asleep and not as_json:
+        console.say(f"{asleep} in the queue and no agent to start them; `cxrlab agent start`")
+
+
+def nobody_starts(lab: Lab) -> bool:
+    """Return whether the lab has no agent."""
+    from cxrlab import agent
+
+    return not agent.status(lab).alive
+
+
+def listing(found: list[Run], *, columns: int, now: float) -> list[str]:
+    """Return the lines of a table of runs, each with its reason on a line of its own below it."""
+    from cxrlab import console, text
+
+    rows = [
+        [
+            run.id,
+            text.state(run.state),
+            run.method,
+            run.task,
+            completion.percent(run.ratio),
+            str(run.seed),
+            done(run),
+            when(run, now=now),
+        ]
+        for run in found
+    ]
+    styles = [["bold", text.STATES[run.state].style, *[""] * 6] for run in found]
+    lines = console.table(HEAD, rows, right=(4, 5, 6), gives_way=3, styles=styles, columns=columns)
+    out = lines[:1]
+    for run, line in zip(found, lines[1:], strict=True):
+        out.append(line)
+        if run.reason:
+            out += console.wrapped(run.reason, indent=8, columns=columns)
+    return out
+
+
+def done(run: Run) -> str:
+    """Return how much of a run is done, in percent."""
+    if run.done is None or not run.total:
+        return ""
+    return f"{100 * run.done / run.total:.0f} %"
+
+
+def when(run: Run, *, now: float) -> str:
+    """Return how long a running run still takes, or how long ago another ended or was made."""
+    from cxrlab import text
+
+    if run.state == "running":
+        return f"{text.duration(run.eta_s)} left" if run.eta_s is not None else "starting"
+    return text.ago(run.ended or run.created, now)

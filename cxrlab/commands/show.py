@@ -1,0 +1,294 @@
+"""`cxrlab show`: tell everything about one run."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cxrlab import completion
+from cxrlab.access import AsJson, IncludeRestricted, RunName, opened
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from cxrlab.lab import Lab
+    from store.runs import Run
+
+
+def show(
+    ctx: typer.Context,
+    run: RunName,
+    include_restricted: IncludeRestricted = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell everything about one run: state, settings, attempts, results, checkpoints, origin."""
+    from cxrlab import console, restricted
+    from store import runs
+
+    with opened(ctx) as (lab, db):
+        known = described(restricted.including(lab, include_restricted), db, runs.find(db, run))
+    if as_json:
+        console.facts(known)
+        return
+    for line in page(known, columns=console.width(), now=time.time()):
+        console.fact(line)
+
+
+def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
+    """Return all that is known of a run, as `--json` gives it."""
+    from cxrlab import restricted
+    from cxrlab.exports import facts
+    from store import artifacts, results
+    from trainers import metrics
+
+    saved = restricted.shown(lab, run.task, artifacts.of_run(db, run.id))
+    document = results.document(db, run.id) or {}
+    chosen = metrics.selection(document.get("selected_by"))
+    return facts.of_run(run) | {
+        "command": run.command,
+        "log": str(Path(run.folder) / "log.txt"),
+        "encoder": origin(db, run, document),
+        "descent": descent(db, run, document),
+        "data": data_of(db, run, document),
+        "results": [facts.of_result(n, selection=chosen) for n in results.of_run(db, run.id)],
+        "selected_by": document.get("selected_by"),
+        "checkpoint": document.get("checkpoint"),
+        "checkpoint_sha256": document.get("checkpoint_sha256"),
+        "skipped": document.get("skipped"),
+        "result": document,
+        "attempts": [attempt._asdict() for attempt in results.attempts(db, run.id)],
+        "checkpoints": [
+            {"kind": a.kind, "path": str(a.path), "step": a.step, "sha256": a.sha256}
+            for a in saved
+            if a.kind != "sample"
+        ],
+        "samples": [
+            {"path": str(a.path), "caption": a.caption} for a in saved if a.kind == "sample"
+        ],
+        "restricted": restricted.hidden(lab, run.task),
+        "warned": [warned._asdict() for warned in results.warnings(db, run.id)],
+        "bad_lines": run.bad_lines,
+    }
+
+
+def origin(db: Database, run: Run, document: dict[str, Any]) -> dict[str, Any] | None:
+    """Return where the run's encoder came from: the pre-training run, and the file with its digest.
+
+    The trainer says what it loaded; before that, the registry knows which run it will start from.
+    """
+    from store import artifacts, runs
+
+    said = document.get("encoder") or {}
+    path = said.get("path")
+    # the trainer knows the folder its encoder lay in, whose name begins with the run's id
+    parent_id = run.parent or (said.get("run") or "").split("-")[0] or None
+    if not path and parent_id is None:
+        return None
+    try:
+        parent = runs.get(db, parent_id) if parent_id else None
+    except runs.NoSuchRun:
+        parent = None
+    saved = artifacts.of_run(db, parent.id, "encoder") if parent else []
+    return {
+        "run": parent_id,
+        "method": parent.method if parent else None,
+        "state": parent.state if parent else None,
+        "path": path or (str(saved[0].path) if saved else None),
+        "sha256": said.get("sha256") or (saved[0].sha256 if saved else None),
+    }
+
+
+def descent(db: Database, run: Run, document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the origins of a run's encoder, the nearest first, down to published weights.
+
+    The line ends where an encoder was drawn at random, or at a file that no run here has made.
+    """
+    from store import results, runs
+
+    line: list[dict[str, Any]] = []
+    seen = {run.id}
+    here: dict[str, Any] | None = origin(db, run, document)
+    while here is not None:
+        line.append(here)
+        if here["method"] is None or here["run"] in seen:
+            break
+        seen.add(here["run"])
+        parent = runs.get(db, here["run"])
+        here = origin(db, parent, results.document(db, parent.id) or {})
+    return line
+
+
+def data_of(db: Database, run: Run, document: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a finished run says of its data, and which runs mean other data by its version.
+
+    They are named under `other_data`, by id.
+    """
+    from store import results
+
+    said: dict[str, Any] | None = document.get("data")
+    if not said:
+        return None
+    version, fingerprint = said.get("version"), said.get("fingerprint")
+    alike = results.of_data_version(db, run.task, version) if version and fingerprint else []
+    return said | {"other_data": [id for id, other in alike if other != fingerprint]}
+
+
+def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
+    """Return the lines that tell of a run, what matters most first."""
+    from cxrlab import console, restricted, text
+
+    state = text.state(known["state"], known["reason"])
+    lines = [
+        console.paint(f"{known['id']}  {title(known)}", "bold"),
+        *labelled("state", state, columns=columns),
+    ]
+    if known["done"] is not None and known["total"]:
+        share = 100 * known["done"] / known["total"]
+        left = known["eta_s"] is not None and known["state"] == "running"
+        eta = f", {text.duration(known['eta_s'])} left" if left else ""
+        lines += labelled(
+            "done",
+            f"{known['done']} of {known['total']} steps, {share:.0f} %{eta}",
+            columns=columns,
+        )
+    if known["foreign"]:
+        said = f"not trained here, measured from predictions of: {known['result'].get('source')}"
+        lines += labelled("foreign", said, columns=columns)
+    preset = "" if known["foreign"] else f", preset {known['preset']}"
+    lines += labelled("recipe", f"{known['recipe'][:12]}{preset}", columns=columns)
+    lines += labelled("made", text.ago(known["created"], now), columns=columns)
+    lines += results_told(known, columns=columns)
+    lines += data_told(known["data"], columns=columns)
+    for name, encoder in zip(("encoder", *["from"] * 9), known["descent"], strict=False):
+        lines += origin_told(name, encoder, columns=columns)
+    for saved in known["checkpoints"]:
+        step = f", step {saved['step']}" if saved["step"] is not None else ""
+        lines += labelled(saved["kind"], f"{saved['path']}{step}", columns=columns)
+        if saved["sha256"]:
+            lines += labelled("", f"sha256 {saved['sha256']}", columns=columns)
+    for attempt in known["attempts"]:
+        lines += labelled(f"attempt {attempt['attempt']}", attempt_told(attempt), columns=columns)
+    if known["restricted"]:
+        lines += labelled("samples", restricted.told(known["restricted"]), columns=columns)
+    elif known["samples"]:
+        said = text.plural(len(known["samples"]), "file")
+        folder = Path(known["samples"][0]["path"]).parent
+        lines += labelled("samples", f"{said} in {folder}", columns=columns)
+    if known["warned"]:
+        count = sum(warned["times"] for warned in known["warned"])
+        newest = known["warned"][0]
+        said = " ".join(filter(None, (newest["message"], newest["path"])))
+        lines += labelled("warnings", f"{count}, the newest: {said}", columns=columns)
+    if known["bad_lines"]:
+        lines += labelled(
+            "events",
+            f"{text.plural(known['bad_lines'], 'line')} could not be read",
+            columns=columns,
+        )
+    lines += labelled("folder", known["folder"], columns=columns)
+    lines += labelled("command", shlex.join(known["command"]), columns=columns)
+    return lines
+
+
+def title(known: dict[str, Any]) -> str:
+    """Return what a run is, in words."""
+    parts = (known["method"], known["task"], completion.percent(known["ratio"]))
+    return " ".join([*filter(None, parts), f"seed {known['seed']}"])
+
+
+def results_told(known: dict[str, Any], *, columns: int) -> list[str]:
+    """Return a line for each number of the result, with its interval and floor, if it has one."""
+    from cxrlab import text
+
+    floors = {result["metric"]: result["value"] for result in known["results"]}
+    lines = []
+    for number, result in enumerate(known["results"]):
+        unit = "nats" if "loss" in result["metric"] else "share"
+        said = f"{result['metric']} {text.metric(result['value'], unit)}"
+        if result["low"] is not None and result["high"] is not None:
+            low, high = (text.metric(result[end], unit) for end in ("low", "high"))
+            said += f"  [{low}, {high}] 95 %"
+        floor = floors.get(f"{result['metric']}_nothing")
+        if floor is not None:
+            said += f", predicting nothing {text.metric(floor, unit)}"
+        lines += labelled("results" if not number else "", said, columns=columns)
+    if known["results"] and known["selected_by"]:
+        lines += labelled("", f"checkpoint chosen by {known['selected_by']}", columns=columns)
+    if known["skipped"]:
+        lines += labelled("skipped", f"{text.plural(known['skipped'], 'item')}", columns=columns)
+    return lines
+
+
+def data_told(data: dict[str, Any] | None, *, columns: int) -> list[str]:
+    """Return the lines on what a run was trained on: version, fingerprint, counts, copy."""
+    if data is None:
+        return []
+    parts = [f"version {data['version']}"] if data.get("version") else []
+    if data.get("fingerprint"):
+        parts.append(f"fingerprint {data['fingerprint'][:12]}")
+    records = data.get("records")
+    if isinstance(records, dict):
+        parts.append(", ".join(f"{count:,} {part}" for part, count in records.items()))
+    lines = labelled("data", "; ".join(parts), columns=columns) if parts else []
+    if digests := data.get("split_sha256"):
+        named = ", ".join(f"{part} {digest[:12]}" for part, digest in digests.items())
+        lines += labelled("" if lines else "data", f"split {named}", columns=columns)
+    if data.get("prepared"):
+        copy = data["prepared"]
+        lines += labelled("", f"a prepared copy of {copy['source']['root']}, {copy['px']} px",
+                          columns=columns)  # fmt: skip
+    if data["other_data"]:
+        said = f"version {data['version']} was other data in {', '.join(data['other_data'])}"
+        lines += labelled("", said, columns=columns)
+    return lines
+
+
+def origin_told(name: str, encoder: dict[str, Any], *, columns: int) -> list[str]:
+    """Return the lines, the first of them called `name`, on where an encoder came from."""
+    lines = []
+    if encoder["run"]:
+        method = f" ({encoder['method']} pretrain, {encoder['state']})" if encoder["method"] else ""
+        lines += labelled(name, f"of run {encoder['run']}{method}", columns=columns)
+    if encoder["path"]:
+        lines += labelled("" if lines else name, encoder["path"], columns=columns)
+    if encoder["sha256"]:
+        lines += labelled("", f"sha256 {encoder['sha256']}", columns=columns)
+    return lines
+
+
+def attempt_told(attempt: dict[str, Any]) -> str:
+    """Return one process of a run in words."""
+    from cxrlab import text
+
+    parts = []
+    if attempt["started"]:
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt["started"]))
+        parts.append(f"began {clock}")
+    if attempt["started"] and attempt["ended"]:
+        parts.append(f"took {text.duration(attempt['ended'] - attempt['started'])}")
+    if attempt["first_step"]:
+        parts.append(f"from step {attempt['first_step']}")
+    if attempt["pid"]:
+        parts.append(f"pid {attempt['pid']} on {attempt['host']}")
+    if attempt["outcome"]:
+        parts.append(attempt["outcome"])
+    if attempt["reason"]:
+        parts.append(attempt["reason"])
+    return ", ".join(parts)
+
+
+def labelled(label: str, said: str, *, columns: int) -> list[str]:
+    """Return `said` behind its label; paths and commands are never broken within a word."""
+    from cxrlab import console
+
+    lines = console.wrapped(said, indent=LABEL, columns=columns) or [" " * LABEL]
+    painted = console.paint(f"{label:<{LABEL}}", "dim")
+    return [painted + lines[0][LABEL:], *lines[1:]]
+
+
+LABEL = 12
+"""How many columns the labels take."""

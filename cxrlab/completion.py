@@ -1,0 +1,67 @@
+"""What the shell offers after Tab: ids of runs, methods, tasks, data sets.
+
+A completion that fails offers nothing and says nothing: the person is still typing.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from trainers import catalog
+
+Offer = list[tuple[str, str]]
+"""Words with a line of explanation each."""
+
+NEWEST = 200
+"""How many runs are offered at most."""
+
+
+def run_ids(ctx: typer.Context, incomplete: str) -> Offer:
+    """Return the ids of the newest runs that begin so, with what they are."""
+    try:
+        from cxrlab.lab import find_lab
+        from store import db, runs
+
+        lab = find_lab(ctx.find_root().params.get("lab"))
+        if not lab.registry.exists():
+            return []
+        found = runs.select(db.open_store(lab.registry), limit=NEWEST)
+    except Exception:
+        return []
+    return [
+        (run.id, " ".join(filter(None, (run.method, run.task, percent(run.ratio), run.state))))
+        for run in found
+        if run.id.startswith(incomplete)
+    ]
+
+
+def methods(incomplete: str) -> Offer:
+    """Return the methods that begin so."""
+    return [(n, e.title) for n, e in catalog.METHODS.items() if n.startswith(incomplete)]
+
+
+def tasks(incomplete: str) -> Offer:
+    """Return the tasks that begin so, also the last of several with commas between."""
+    before, comma, last = incomplete.rpartition(",")
+    names = {**{n: e.title for n, e in catalog.TASKS.items()}, catalog.PRETRAIN: "pre-training"}
+    return [(before + comma + n, title) for n, title in names.items() if n.startswith(last)]
+
+
+def datasets(incomplete: str) -> Offer:
+    """Return the data sets that begin so."""
+    return [(n, e.title) for n, e in catalog.DATASETS.items() if n.startswith(incomplete)]
+
+
+def percent(ratio: int | None) -> str:
+    """Return a ratio as it is written: `10 %`; empty for a run that has none."""
+    return "" if ratio is None else f"{ratio} %"
+
+
+def method_names() -> list[str]:
+    """Return every method that is no variant of another one."""
+    return catalog.main_methods()
+
+
+def task_names() -> list[str]:
+    """Return every task that an encoder is judged by."""
+    return list(catalog.TASKS)

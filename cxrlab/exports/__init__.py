@@ -1,0 +1,1 @@
+"""How the grid and a run look in other forms."""

@@ -1,0 +1,337 @@
+"""How is a plan carried out, and how is a run stopped, resumed and removed?
+
+A plan becomes runs in three moves: each trainer is asked once for its configuration (so a setting
+that cannot work is known before anything is queued), the folders are made, the rows are added in
+one transaction. Starting them is the agent's matter.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlite_utils import Database
+
+from cxrlab import gpus as gpu_readings
+from cxrlab import plan as plans
+from cxrlab import programs, refresh, runner
+from cxrlab.backends import local
+from cxrlab.errors import CxrlabError, NotFound, Usage
+from cxrlab.lab import Lab
+from store import runs
+from store.db import writing
+from trainers import catalog
+
+LAST_CHECKPOINT = Path("checkpoints/last.pt")
+ENCODER = Path("checkpoints/encoder.pt")
+_KILL_WAIT_S = 5.0
+
+
+class Prepared(NamedTuple):
+    """A step with everything that its run needs."""
+
+    step: plans.Step
+    run: runs.NewRun
+    config: dict[str, Any]
+    there: runs.Run | None
+    """The run of this lab that stands for it already."""
+
+
+class Launched(NamedTuple):
+    """What became of a step: the run that stands for it."""
+
+    id: str
+    method: str
+    task: str
+    ratio: int | None
+    seed: int
+    state: str
+    reason: str
+    new: bool
+    why: str
+
+
+def pretrainings(db: Database) -> list[plans.Pretraining]:
+    """Return the pre-trainings that a fine-tuning may start from, the newest first."""
+    finished = runs.select(db, states=("succeeded",), task=catalog.PRETRAIN)
+    finished.sort(key=lambda run: run.ended or 0.0, reverse=True)
+    coming = runs.select(db, states=("queued", "blocked", "running"), task=catalog.PRETRAIN)
+    return [_pretraining(run) for run in (*finished, *coming)]
+
+
+def pretrained_named(db: Database, text: str) -> str:
+    """Return `--pretrained` as a plan takes it: `auto`, an absolute path, or a run's id.
+
+    Raises:
+        NotFound: neither a file nor a run is called so.
+        Usage: the run is no pre-training that is finished or under way.
+    """
+    if text == "auto":
+        return text
+    path = Path(text).expanduser()
+    if path.is_file():
+        return str(path.resolve())
+    try:
+        run = runs.find(db, text)
+    except runs.NoSuchRun:
+        raise NotFound(f"`--pretrained {text}`: neither a run nor a file") from None
+    if run.task != catalog.PRETRAIN:
+        raise Usage(f"`--pretrained {text}`: {run.id} is a {run.task} run, not a pre-training")
+    if run.state not in runs.THERE:
+        raise Usage(
+            f"`--pretrained {text}`: {run.id} is {run.state} and has no encoder",
+            f"`cxrlab resume {run.id}` goes on with it",
+        )
+    return run.id
+
+
+def prepare(lab: Lab, db: Database, plan: plans.Plan, *, gpus: int | None = None) -> list[Prepared]:
+    """Give every step its command and resolved configuration; writes nothing.
+
+    Takes some seconds: each trainer is asked once for each command, seeds aside.
+
+    Args:
+        lab: where the runs will be.
+        db: its registry, open.
+        plan: what to queue.
+        gpus: how many GPUs a run takes; 0 is the CPU; None takes one where there are any.
+
+    Raises:
+        CxrlabError: data is missing, or a trainer refused its settings; exit code as it gave it.
+    """
+    number = _default_gpus(lab) if gpus is None else gpus
+    prepared: dict[int, Prepared] = {}
+    for waits in (False, True):  # a recipe contains that of the encoder, so these come second
+        group = [i for i, step in enumerate(plan.steps) if (step.after is not None) == waits]
+        made = [_new_run(lab, plan.steps[i], gpus=number, earlier=prepared) for i in group]
+        answers = programs.ask_all(lab, [run.command for run in made])
+        for index, run, answer in zip(group, made, answers, strict=True):
+            run = run._replace(recipe=str(answer["recipe"]))
+            there = _standing(db, run)
+            prepared[index] = Prepared(plan.steps[index], run, _placed(answer, run), there)
+    return [prepared[index] for index in sorted(prepared)]
+
+
+def carry_out(
+    lab: Lab, db: Database, plan: plans.Plan, *, gpus: int | None = None
+) -> list[Launched]:
+    """Queue what a plan asks for and the lab does not have, and say what became of each step.
+
+    Whether a run is there already is decided under the write lock, so any number of callers at
+    once queue it only once. The agent is not started here.
+
+    Raises:
+        CxrlabError: see `prepare`; nothing is queued then.
+    """
+    return queue(lab, db, prepare(lab, db, plan, gpus=gpus))
+
+
+def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched]:
+    """Make the folders of what was prepared, and add the rows in one transaction."""
+    added: list[str] = []
+    try:
+        for one in prepared:
+            _make_folder(one.run, one.config)
+        added = runs.add_unless_there(db, [one.run for one in prepared])
+    finally:
+        for one in prepared:
+            if one.run.id not in added:
+                shutil.rmtree(one.run.folder, ignore_errors=True)
+    launched = []
+    for one in prepared:
+        new = one.run.id in added
+        run = runs.get(db, one.run.id) if new else _standing(db, one.run)
+        if run is None:  # the one that stood for it has failed this very moment
+            raise CxrlabError(f"{one.step.cell}: another run of it has just ended; try again")
+        if new and run.command != one.run.command:  # another launch was first with its encoder
+            _make_folder(one.run._replace(command=run.command), one.config)
+        why = one.step.why if new else "is there already"
+        facts = (run.id, run.method, run.task, run.ratio, run.seed, run.state)
+        waits = refresh.TURN if run.state == "queued" else ""
+        launched.append(Launched(*facts, run.reason or waits, new, why))
+    return launched
+
+
+def stop(lab: Lab, db: Database, run: runs.Run, grace_s: float | None = None) -> runs.Run:
+    """End a run and return it as it then is; one that waits never starts.
+
+    A running one is asked to write a checkpoint and end. After `grace_s` (the lab's setting where
+    None) every process of it is killed. Asking twice does not ask the trainer twice.
+
+    Raises:
+        CxrlabError: it has ended already.
+    """
+    while run.state in runs.WAITING:
+        reason = "stopped while it waited"
+        if runs.change_state(db, run.id, "stopped", reason=reason, expect=runs.WAITING):
+            return runs.get(db, run.id)
+        run = runs.get(db, run.id)
+    if run.state != "running":
+        raise CxrlabError(f"{run.id} is {run.state}; there is nothing to stop")
+    limit = lab.settings.launch.stop_grace_s if grace_s is None else grace_s
+    folder, attempt, asked = Path(run.folder), run.attempt, ask_to_stop(db, run)
+    deadline = time.monotonic() + limit
+    while run.state == "running" and run.attempt == attempt:
+        if asked == "nobody" or (  # its runner was only just starting, or died over it
+            asked == "runner" and not local.look(folder, attempt).runner_alive
+        ):
+            asked = local.ask_to_stop(folder, attempt)
+        over = time.monotonic() - deadline
+        if over >= 0:
+            local.kill(folder, attempt, runner_too=over > _KILL_WAIT_S)
+        time.sleep(0.1)
+        refresh.refresh_run(lab, db, run)
+        run = runs.get(db, run.id)
+    gone_by = time.monotonic() + _KILL_WAIT_S
+    while run.attempt == attempt and local.processes(folder) and time.monotonic() < gone_by:
+        time.sleep(0.02)  # the runner writes its record, then ends
+    refresh.refresh(lab, db)
+    return run
+
+
+def ask_to_stop(db: Database, run: runs.Run) -> local.Asked:
+    """Ask a running run to end and return at once; whoever looks after the lab's limit kills it.
+
+    Returns:
+        Who has been asked, now or before.
+    """
+    if run.stop_requested is not None:
+        return "runner"
+    asked = local.ask_to_stop(Path(run.folder), run.attempt)
+    runs.request_stop(db, run.id, time.time())
+    return asked
+
+
+def resume(lab: Lab, db: Database, run: runs.Run) -> runs.Run:
+    """Queue another attempt of a stopped or lost run, from its last checkpoint where it has one.
+
+    Raises:
+        CxrlabError: it is in another state, or processes of it live on.
+    """
+    if run.state == "failed":
+        raise CxrlabError(f"{run.id} has failed: {run.reason}", f"`cxrlab retry {run.id}`")
+    return _again(lab, db, run, states=("stopped", "lost"))
+
+
+def retry(lab: Lab, db: Database, run: runs.Run) -> runs.Run:
+    """Queue another attempt of a failed run, from its last checkpoint where it has one.
+
+    Raises:
+        CxrlabError: it is in another state, or processes of it live on.
+    """
+    return _again(lab, db, run, states=("failed", "stopped", "lost"))
+
+
+def remove(lab: Lab, db: Database, run: runs.Run) -> None:
+    """Remove a run from the registry, and its folder.
+
+    Raises:
+        CxrlabError: it is running.
+        StoreError: other runs start from it.
+    """
+    with writing(db):
+        if runs.get(db, run.id).state == "running":
+            raise CxrlabError(f"{run.id} is running", f"`cxrlab stop {run.id}` first")
+        runs.remove(db, run.id)
+    folder = Path(run.folder)
+    if lab.runs_dir in folder.parents:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def attempt_command(run: runs.Run) -> list[str]:
+    """Return the command of a run's next attempt: it goes on from a checkpoint that is there."""
+    last = Path(run.folder) / LAST_CHECKPOINT
+    return [*run.command, "--resume", str(last)] if last.is_file() else list(run.command)
+
+
+def _again(lab: Lab, db: Database, run: runs.Run, *, states: tuple[str, ...]) -> runs.Run:
+    if run.state not in states:
+        raise CxrlabError(f"{run.id} is {run.state}; only {' and '.join(states)} runs go on")
+    folder = Path(run.folder)
+    deadline = time.monotonic() + _KILL_WAIT_S
+    while (alive := local.processes(folder)) and time.monotonic() < deadline:
+        time.sleep(0.05)  # its runner may be on its way out
+    if alive:
+        named = ", ".join(str(pid) for pid in alive)
+        raise CxrlabError(f"processes of {run.id} live on: {named}", f"`kill -9 {named}`")
+    if not folder.is_dir():
+        raise NotFound(f"{folder} is gone", f"`cxrlab rm {run.id}` and launch it anew")
+    with writing(db):
+        waits = any(runs.get(db, need).state != "succeeded" for need in run.needs)
+        state, reason = ("blocked", "waits for others") if waits else ("queued", refresh.TURN)
+        if not runs.change_state(db, run.id, state, reason=reason, expect=states):
+            raise CxrlabError(f"{run.id} is {runs.get(db, run.id).state} by now")
+    refresh.refresh(lab, db)  # puts the reason into words
+    return runs.get(db, run.id)
+
+
+def _pretraining(run: runs.Run) -> plans.Pretraining:
+    encoder = str(Path(run.folder) / ENCODER)
+    return plans.Pretraining(run.id, run.method, run.preset, run.state, encoder, run.recipe)
+
+
+def _standing(db: Database, run: runs.NewRun) -> runs.Run | None:
+    """Return the newest run that makes `run` superfluous, by the registry's own rule."""
+    key = (run.ratio, run.seed, run.recipe)
+    for other in runs.select(db, states=runs.THERE, method=run.method, task=run.task):
+        if (other.ratio, other.seed, other.recipe) == key:
+            return other
+    return None
+
+
+def _default_gpus(lab: Lab) -> int:
+    return int(lab.settings.launch.gpus != 0 and bool(gpu_readings.read_gpus().gpus))
+
+
+def _new_run(
+    lab: Lab, step: plans.Step, *, gpus: int, earlier: Mapping[int, Prepared]
+) -> runs.NewRun:
+    """Return the run of one step; its recipe is not known yet."""
+    id = runs.new_id()
+    ratio = "" if step.ratio is None else f"-{step.ratio}"
+    folder = lab.runs_dir / f"{id}-{step.method}-{step.task}{ratio}-s{step.seed}"
+    encoder = step.encoder if step.after is None else _encoder_to_come(earlier[step.after])
+    return runs.NewRun(
+        id=id,
+        method=step.method,
+        task=step.task,
+        ratio=step.ratio,
+        seed=step.seed,
+        preset=step.preset,
+        recipe="",
+        folder=str(folder),
+        parent=encoder.run_id if encoder else None,
+        command=programs.command(lab, step, encoder, folder=folder, gpus=gpus),
+        gpus=gpus,
+        needs=(encoder.run_id,) if encoder else (),
+    )
+
+
+def _encoder_to_come(first: Prepared) -> plans.Pretraining:
+    run = first.there or first.run
+    state = first.there.state if first.there else "queued"
+    path = str(Path(run.folder) / ENCODER)
+    return plans.Pretraining(run.id, run.method, run.preset, state, path, first.run.recipe)
+
+
+def _placed(config: dict[str, Any], run: runs.NewRun) -> dict[str, Any]:
+    """Return the configuration with what distinguishes this run from the one asked about."""
+    command = run.command
+    own: dict[str, Any] = {"seed": run.seed, "output_dir": run.folder}
+    if "--pretrained" in command:
+        own["pretrained"] = command[command.index("--pretrained") + 1]
+    return {**config, **own}
+
+
+def _make_folder(run: runs.NewRun, config: dict[str, Any]) -> None:
+    folder = Path(run.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_placed(config, run), indent=2, ensure_ascii=False)
+    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "command.txt").write_text(shlex.join(run.command) + "\n", encoding="utf-8")
+    (folder / runner.LOG_NAME).touch()

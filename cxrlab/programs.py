@@ -1,0 +1,243 @@
+"""How is a trainer called, and what does it make of its options?
+
+A command is a list of words, never a shell's line, and says everything: settings of the lab are
+turned into options here, so that a trainer never reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cxrlab import copies, weights
+from cxrlab import plan as plans
+from cxrlab.errors import BadInput, CxrlabError, NotFound, Usage
+from cxrlab.lab import Lab
+from trainers import catalog
+
+PLACES = ("seed", "output_dir")
+"""Options that tell runs of one command apart without changing what is resolved from it."""
+
+_RESOLVED_TOGETHER = ("trainers.pretrain", "trainers.finetune")
+_ASK_LIMIT_S = 600.0
+
+
+def command(
+    lab: Lab, step: plans.Step, encoder: plans.Pretraining | None, *, folder: Path, gpus: int
+) -> list[str]:
+    """Return the command line of a step's run.
+
+    Args:
+        lab: says which program it is, and where the data lie.
+        step: what is trained.
+        encoder: the run whose encoder it starts from.
+        folder: its run folder.
+        gpus: how many GPUs it takes; 0 is the CPU, several are `torchrun`'s matter.
+
+    Raises:
+        NotFound: the data or the published weights that it needs are not there.
+    """
+    return [
+        *_program(lab, step, gpus=gpus),
+        *_options(lab, step, encoder, folder=folder, gpus=gpus),
+    ]
+
+
+def ask_all(lab: Lab, commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Return what each command comes to; those that differ in `PLACES` alone are asked once.
+
+    The project's own trainers are asked together, in one process that imports torch once; a
+    program named in the settings is asked by `--print-config`.
+
+    Raises:
+        Usage: a trainer refused its settings (exit 2); the message is its own.
+        NotFound: something is not there (exit 3).
+        BadInput: data or weights are not what they should be (exit 4).
+        CxrlabError: it broke down.
+    """
+    questions = {_question(command): _alone(command) for command in commands}
+    ours = {key: line for key, line in questions.items() if _module(line) in _RESOLVED_TOGETHER}
+    known = dict(zip(ours, _resolve_together(lab, list(ours.values())), strict=True))
+    for key, line in questions.items():
+        if key not in known:
+            known[key] = resolve_configuration(lab, line)
+    return [known[_question(command)] for command in commands]
+
+
+def resolve_configuration(lab: Lab, command: Sequence[str]) -> dict[str, Any]:
+    """Ask one trainer by `--print-config` what its command line comes to.
+
+    Raises:
+        CxrlabError: see `ask_all`.
+    """
+    return answer_of(lab, [*command, "--print-config"], wanted="configuration", key="recipe")
+
+
+def answer_of(lab: Lab, command: Sequence[str], *, wanted: str, key: str) -> dict[str, Any]:
+    """Return the JSON object that a program of the trainers prints.
+
+    Args:
+        lab: where it runs.
+        command: the program with its options.
+        wanted: what an error calls the answer.
+        key: what the answer must hold.
+
+    Raises:
+        CxrlabError: see `ask_all`.
+    """
+    done = _run(lab, command, given="")
+    if done.returncode == 0:
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError:
+            answer = None
+        if isinstance(answer, dict) and key in answer:
+            return answer
+        raise CxrlabError(f"no {wanted} came from {shlex.join(command)}")
+    lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+    said = next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "")
+    message = said.removeprefix("error: ").strip() or f"exit status {done.returncode}"
+    raise _refusal(done.returncode, message, command)
+
+
+def _resolve_together(lab: Lab, lines: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    if not lines:
+        return []
+    questions = [line[line.index("-m") + 1 :] for line in lines]
+    command = [sys.executable, "-P", "-m", "trainers.resolve"]
+    done = _run(lab, command, given="".join(json.dumps(q) + "\n" for q in questions))
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise _refusal(done.returncode, last, command)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    for line, answer in zip(lines, answers, strict=True):
+        if "error" in answer:
+            raise _refusal(answer["code"], answer["error"], line)
+    return answers
+
+
+def _run(lab: Lab, command: Sequence[str], *, given: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONSAFEPATH": "1"}
+    try:
+        return subprocess.run(
+            list(command),
+            input=given,
+            capture_output=True,
+            text=True,
+            cwd=lab.root,
+            env=environment,
+            timeout=_ASK_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise CxrlabError(
+            f"no answer within {_ASK_LIMIT_S:.0f} s from {shlex.join(command)}"
+        ) from None
+
+
+def _refusal(code: int, message: str, command: Sequence[str]) -> CxrlabError:
+    kinds: dict[int, type[CxrlabError]] = {2: Usage, 3: NotFound, 4: BadInput}
+    if code in kinds:
+        return kinds[code](message)
+    return CxrlabError(f"the trainer broke down: {message}", f"try {shlex.join(command)}")
+
+
+def _module(command: Sequence[str]) -> str:
+    return command[command.index("-m") + 1] if "-m" in command else ""
+
+
+def _program(lab: Lab, step: plans.Step, *, gpus: int) -> list[str]:
+    """Return how the trainer is started: a list, never a shell's line."""
+    settings = lab.settings.launch
+    pretrains = step.task == catalog.PRETRAIN
+    name = settings.pretrain_program if pretrains else settings.finetune_program
+    target = [name] if name.endswith(".py") else ["-m", name]
+    if gpus < 2:
+        return [sys.executable, "-P", *target]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
+    return [sys.executable, "-P", *torchrun, *target]
+
+
+def _options(
+    lab: Lab, step: plans.Step, encoder: plans.Pretraining | None, *, folder: Path, gpus: int
+) -> list[str]:
+    given = dict(step.overrides)
+    options: dict[str, str] = {}
+    if step.task != catalog.PRETRAIN:
+        options["task"] = step.task
+    options["method"] = step.method
+    if encoder:
+        options |= {"pretrained": encoder.encoder, "encoder_recipe": encoder.recipe}
+    elif step.weights:
+        options["pretrained"] = step.weights
+    elif catalog.METHODS[step.method].weights:
+        options["pretrained"] = str(weights.of_method(lab, step.method))
+    if step.ratio is not None:
+        options["ratio"] = str(step.ratio)
+    options["preset"] = step.preset
+    learns = step.task == catalog.PRETRAIN and catalog.METHODS[step.method].teacher
+    if learns and "teacher" not in given:
+        options["teacher"] = str(weights.teacher_of(lab, step.method))
+    if "data_path" not in given:
+        options |= _data_options(lab, step.task)
+    options |= {
+        "output_dir": str(folder),
+        "seed": str(step.seed),
+        "device": "cuda" if gpus else "cpu",
+        "threads": str(lab.settings.launch.threads),
+    }
+    spelled = [part for name, value in options.items() for part in (f"--{name}", value)]
+    return [*spelled, *(_spelled(name, value) for name, value in given.items())]
+
+
+def _spelled(name: str, value: str) -> str:
+    """Write one `--set`; what is on or off is an option without a value."""
+    if value.lower() in ("true", "false"):
+        return f"--{name}" if value.lower() == "true" else f"--no_{name}"
+    return f"--{name}={value}"
+
+
+def _data_options(lab: Lab, task: str) -> dict[str, str]:
+    """Return where the data of a task lie and what they are called; a prepared copy comes first."""
+    pretrains = task == catalog.PRETRAIN
+    name = (catalog.PRETRAIN_ENTRY if pretrains else catalog.TASKS[task]).dataset
+    known = lab.settings.data.get(name)
+    if known is None:
+        raise NotFound(
+            f"{lab.settings_file} does not say where `{name}` lies, which {task} needs",
+            f'add `[data.{name}]` with `root = "/where/it/lies"`',
+        )
+    copy = copies.to_read(lab, name) if pretrains else None
+    if copy is None and not known.root.is_dir():
+        raise NotFound(
+            f"{known.root} is no folder; `{name}` should lie there",
+            f"change `[data.{name}] root` in {lab.settings_file}",
+        )
+    version = {"data_version": known.version} if known.version else {}
+    return {"data_path": str(copy.folder if copy else known.root), **version}
+
+
+def _question(command: Sequence[str]) -> tuple[str, ...]:
+    """Return the command without what makes no difference to its configuration."""
+    # an encoder counts by its recipe where that is given, and else by what the file holds
+    places = (*PLACES, "pretrained") if "--encoder_recipe" in command else PLACES
+    skipped = {f"--{name}" for name in places}
+    return tuple(
+        part
+        for at, part in enumerate(command)
+        if part not in skipped and (at == 0 or command[at - 1] not in skipped)
+    )
+
+
+def _alone(command: Sequence[str]) -> list[str]:
+    """Return the command for one process: what it comes to does not depend on their number."""
+    if "torch.distributed.run" not in command:
+        return list(command)
+    at = command.index("torch.distributed.run")
+    return [*command[: at - 1], *command[at + 3 :]]

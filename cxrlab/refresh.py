@@ -1,0 +1,138 @@
+"""How is the registry brought up to date by whoever looks?
+
+Each running run is looked at first, then its events are taken in, then its state is decided: so
+everything that a trainer said before it ended is there when it is said to have ended.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from cxrlab import runner, states
+from cxrlab.backends import local
+from cxrlab.lab import Lab
+from store import claims, intake, runs
+from store.db import COMMAND_WAIT_S, StoreError, writing
+
+TURN = "waits for its turn"
+"""The reason of a queued run that the agent has not considered yet."""
+
+_TAIL_BYTES = 16384
+_LONGEST_REASON = 300
+
+
+def refresh(lab: Lab, db: Database, *, wait_s: float = COMMAND_WAIT_S) -> None:
+    """Take in what trainers wrote, find out how runs ended, and release those that waited.
+
+    Args:
+        lab: where the runs are.
+        db: its registry, open.
+        wait_s: how long to wait for other writers; `math.inf` in the agent.
+
+    Raises:
+        StoreError: the registry stayed locked, or a run's events cannot be read; every other run
+            has been looked at.
+    """
+    trouble: StoreError | None = None
+    for run in runs.select(db, states=("running",)):
+        try:
+            refresh_run(lab, db, run, wait_s=wait_s)
+        except runs.NoSuchRun:  # removed meanwhile
+            continue
+        except StoreError as error:
+            trouble = error
+    _release_claims(db, wait_s=wait_s)
+    runs.release_waiting(db)
+    for run in runs.next_queued(db, 1000):
+        if not run.reason:
+            runs.change_state(db, run.id, "queued", reason=TURN, expect=("queued",))
+    if trouble:
+        raise trouble
+
+
+def refresh_run(lab: Lab, db: Database, run: runs.Run, *, wait_s: float = COMMAND_WAIT_S) -> None:
+    """Bring one running run up to date; ends it by force when it overran its limit to stop."""
+    folder = Path(run.folder)
+    seen = local.look(folder, run.attempt)
+    intake.take_in(db, run.id, folder, wait_s=wait_s)
+    now = time.time()
+    overdue = run.stop_requested is not None and (
+        now - run.stop_requested > lab.settings.launch.stop_grace_s
+    )
+    if overdue and (seen.trainer_alive or seen.runner_alive):
+        local.kill(folder, run.attempt)
+    attempt, run = run.attempt, runs.get(db, run.id)
+    if run.attempt != attempt:  # it was resumed while we looked
+        return
+    verdict = states.decide(_evidence(run, seen, now))
+    if (verdict.state, verdict.reason) == (run.state, run.reason) or run.state != "running":
+        return
+    if verdict.state != "running" and seen.same_boot:
+        local.kill(folder, run.attempt, runner_too=True)  # what a dead runner could not clear up
+    with writing(db, wait_s):
+        if runs.get(db, run.id).attempt != attempt:
+            return
+        changed = runs.change_state(
+            db, run.id, verdict.state, reason=verdict.reason, expect=("running",), at=_end(seen)
+        )
+        if changed and verdict.state != "running":
+            claims.release(db, run.id)
+
+
+def last_line(path: Path) -> str:
+    """Return the last line with text of a log, without `error: `; "" where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+            tail = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in tail.replace("\r", "\n").split("\n") if line.strip()]
+    return lines[-1].removeprefix("error: ")[:_LONGEST_REASON] if lines else ""
+
+
+def _evidence(run: runs.Run, seen: local.Look, now: float) -> states.Evidence:
+    folder = Path(run.folder)
+    began = run.started or now
+    log = folder / runner.LOG_NAME
+    heard = [began, *(_modified(path) for path in (log, folder / intake.FILE_NAME))]
+    return states.Evidence(
+        record=seen.record,
+        runner_alive=seen.runner_alive,
+        trainer_alive=seen.trainer_alive,
+        same_host=seen.same_host,
+        same_boot=seen.same_boot,
+        since_start_s=now - began,
+        beat_age_s=seen.beat_age_s,
+        quiet_s=now - max(heard),
+        outcome=run.end_outcome or "",
+        end_reason=run.end_reason,
+        last_line=last_line(log),
+        stop_requested=run.stop_requested is not None,
+        folder_there=folder.is_dir(),
+    )
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _end(seen: local.Look) -> float | None:
+    """Return when the attempt ended, if the runner noted it; otherwise it ends now."""
+    ended = (seen.record or {}).get("ended")
+    return float(ended) if ended is not None else None
+
+
+def _release_claims(db: Database, *, wait_s: float) -> None:
+    """Free what is held by runs that do not run; state and claim change in one transaction."""
+    for holder in set(claims.held(db).values()):
+        if runs.get(db, holder).state != "running":
+            with writing(db, wait_s):
+                if runs.get(db, holder).state != "running":
+                    claims.release(db, holder)

@@ -1,0 +1,233 @@
+"""How does one trainer process get a parent that outlives everything else?
+
+    python -P -m cxrlab.runner FOLDER ATTEMPT -- COMMAND...
+
+The runner starts the command in a process group of its own, sends its output to `log.txt`, passes
+SIGTERM on to it, beats once a second, and keeps `attempts/N.json`: who runs (pid and start time,
+on which boot), and how it ended. Standard library only, so that it stays small and starts fast;
+the process table is read from `/proc`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+FOLDER_MARK = "CXRLAB_FOLDER"
+"""In the environment of every process of a run: its folder, so that none can hide by forking."""
+
+ATTEMPT_MARK = "CXRLAB_ATTEMPT"
+BEAT_S = 1.0
+LOG_NAME = "log.txt"
+_KILL_WAIT_S = 5.0
+_DISK_WAIT_S = 300.0
+
+
+def record_path(folder: Path, attempt: int) -> Path:
+    """Return where the record of an attempt lies."""
+    return folder / "attempts" / f"{attempt}.json"
+
+
+def beat_path(folder: Path, attempt: int) -> Path:
+    """Return the file whose modification time is the runner's last heartbeat."""
+    return folder / "attempts" / f"{attempt}.beat"
+
+
+def boot_id() -> str:
+    """Return what distinguishes this start of the machine from every other."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def process_start(pid: int) -> int | None:
+    """Return when a living process began (clock ticks since boot), or None; a zombie is dead.
+
+    A pid is used again sooner or later; pid and start time together are not.
+    """
+    stat = _stat(pid)
+    return None if stat is None or stat[0] in ("Z", "X") else int(stat[19])
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return `/proc/PID/stat` from its third field on; the second may hold blanks and brackets."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text[text.rindex(")") + 2 :].split()
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Return the living processes that carry a run folder's mark, the runner among them."""
+    mark = f"{FOLDER_MARK}={folder}".encode()
+    found = []
+    for pid in _pids():
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:  # gone, or somebody else's
+            continue
+        if mark in environment and process_start(pid) is not None:
+            found.append(pid)
+    return found
+
+
+def _pids() -> Iterator[int]:
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names are all that is needed
+        if name.isdigit():
+            yield int(name)
+
+
+def _same_session() -> list[int]:
+    """Return the living processes of this runner's session, which `_stat` gives as its fourth."""
+    mine = str(os.getsid(0))
+    return [
+        pid
+        for pid in _pids()
+        if (stat := _stat(pid)) is not None and stat[3] == mine and stat[0] not in ("Z", "X")
+    ]
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a record under a temporary name, sync it, rename it: it is whole or absent."""
+    temporary = path.with_suffix(".new")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(record, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+class Runner:
+    """One attempt of one run, from start to exit record."""
+
+    def __init__(self, folder: Path, attempt: int, command: Sequence[str]) -> None:
+        self.folder = folder
+        self.attempt = attempt
+        self.command = list(command)
+        self.trainer: subprocess.Popen[bytes] | None = None
+        self.asked = 0
+        self.passed_on = 0
+        self.record: dict[str, Any] = {
+            "attempt": attempt,
+            "host": socket.gethostname(),
+            "boot_id": boot_id(),
+            "command": self.command,
+            "runner": {"pid": os.getpid(), "start": process_start(os.getpid())},
+            "trainer": None,
+            "started": time.time(),
+            "ended": None,
+            "exit_code": None,
+            "signal": None,
+            "left": [],
+        }
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Pass a wish to stop on to the trainer alone; it decides about its children."""
+        self.asked += 1
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Send what was asked for and not yet sent; does nothing before the trainer is there."""
+        while self.trainer is not None and self.passed_on < self.asked:
+            self.passed_on += 1
+            self.trainer.send_signal(signal.SIGTERM)
+
+    def run(self) -> int:
+        """Start the command, wait for it, clear up after it, and record how it ended."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.on_signal)
+        signal.signal(signal.SIGHUP, lambda number, frame: None)  # SIG_IGN would be inherited
+        path = record_path(self.folder, self.attempt)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beat_path(self.folder, self.attempt).touch()
+        write_record(path, self.record)
+        with (self.folder / LOG_NAME).open("ab", buffering=0) as log:
+            try:
+                self.trainer = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    process_group=0,
+                )
+            except OSError as error:
+                log.write(f"cxrlab: {self.command[0]} cannot be started: {error}\n".encode())
+                return self.finish(127)
+        pid = self.trainer.pid
+        self.record["trainer"] = {"pid": pid, "start": process_start(pid)}
+        write_record(path, self.record)
+        self.pass_on()
+        return self.finish(self.wait())
+
+    def wait(self) -> int:
+        """Return the trainer's exit status (negative: a signal), beating until it is there."""
+        assert self.trainer is not None
+        while True:
+            try:
+                return self.trainer.wait(timeout=BEAT_S)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(OSError):  # the trainer goes on, whatever became of disks
+                    os.utime(beat_path(self.folder, self.attempt))
+
+    def finish(self, status: int) -> int:
+        """Kill what the trainer left behind, then write the exit record."""
+        self.record["left"] = self.clear_up()
+        self.record["ended"] = time.time()
+        self.record["exit_code"] = status if status >= 0 else None
+        self.record["signal"] = -status if status < 0 else None
+        deadline = time.monotonic() + _DISK_WAIT_S
+        while True:
+            try:
+                write_record(record_path(self.folder, self.attempt), self.record)
+                return status if status >= 0 else 128 - status
+            except OSError as error:  # a full disk; the record is worth waiting for
+                if isinstance(error, FileNotFoundError) or time.monotonic() > deadline:
+                    raise
+                time.sleep(BEAT_S)
+
+    def clear_up(self) -> list[int]:
+        """Kill every other process of the run; return those that would not go."""
+        deadline = time.monotonic() + _KILL_WAIT_S
+        while True:
+            others = {*processes_of(self.folder), *_same_session()} - {os.getpid()}
+            if not others or time.monotonic() > deadline:
+                return sorted(others)
+            kill_all(others)
+            time.sleep(0.05)
+
+
+def kill_all(pids: set[int] | list[int]) -> None:
+    """Send SIGKILL to each; one that has gone meanwhile is no error."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one attempt; returns the trainer's exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if len(arguments) < 4 or arguments[2] != "--" or not arguments[1].isdigit():
+        sys.stderr.write("usage: python -P -m cxrlab.runner FOLDER ATTEMPT -- COMMAND...\n")
+        return 2
+    folder = Path(arguments[0]).resolve()
+    if os.getsid(0) != os.getpid():
+        if os.getpgid(0) == os.getpid():
+            sys.stderr.write("error: the runner must be started in a session of its own\n")
+            return 2
+        os.setsid()
+    os.environ[FOLDER_MARK] = str(folder)
+    os.environ[ATTEMPT_MARK] = arguments[1]
+    return Runner(folder, int(arguments[1]), arguments[3:]).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""Which screens are there, and how do they come to know of change? `run_tui` opens the dashboard.
+
+Handlers own widgets, threads own connections, and nothing crosses between them but messages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from sqlite_utils import Database
+from textual import on
+from textual.app import App, ScreenStackError
+from textual.binding import Binding
+from textual.screen import Screen
+
+from cxrlab import agent, launch, text
+from cxrlab.errors import CxrlabError
+from cxrlab.gpus import Reading, read_gpus
+from cxrlab.lab import Lab
+from cxrlab.tui import messages, reading, telling, themes
+from cxrlab.tui.harmless import harmless
+from cxrlab.tui.pulse import GpuWatch, Pulse, Rhythm
+from cxrlab.tui.screens.cell import CellScreen
+from cxrlab.tui.screens.grid import GridScreen
+from cxrlab.tui.screens.help import Help, keys_of
+from cxrlab.tui.screens.launch import Launch
+from cxrlab.tui.screens.question import Question
+from cxrlab.tui.screens.run import RunScreen
+from cxrlab.tui.screens.runs import RunsScreen
+from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.strip import GpuStrip
+from store.db import StoreError
+from store.runs import Run
+
+SCREENS: dict[str, Callable[..., Screen[Any]]] = {"grid": GridScreen, "runs": RunsScreen}
+"""The places a number key leads to; each has a stack of its own."""
+
+STILL_S = 10.0
+"""After so long without a beat the disk is said not to answer."""
+
+LEAVE_S = 3.0
+"""How long quitting waits for a read that hangs in the file system."""
+
+log = logging.getLogger(__name__)
+
+
+class CxrlabApp(App[None]):
+    """The dashboard of one lab."""
+
+    TITLE = "cxrlab"
+    CSS_PATH = "app.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
+    BINDINGS = [
+        Binding("1", "switch_mode('grid')", "Grid", show=False, tooltip="The comparison grid."),
+        Binding("2", "switch_mode('runs')", "Runs", show=False, tooltip="Every run."),
+        Binding("t", "turn_theme", "Theme", show=False, tooltip="Light or dark."),
+        Binding("question_mark", "keys", "Help", tooltip="Every key of this screen."),
+        Binding("q", "quit", "Quit", tooltip="Leave; what runs goes on running."),
+    ]
+
+    def __init__(
+        self,
+        lab: Lab,
+        *,
+        clock: Callable[[], float] = time.time,
+        rhythm: Rhythm | None = None,
+        probe: Callable[[], Reading] = read_gpus,
+    ) -> None:
+        super().__init__()
+        self.lab = lab
+        self.clock = clock
+        self.leaving: Callable[[], object] = lambda: None
+        self._ended = threading.Event()
+        self._last_beat = self._last_gpus = time.monotonic()
+        self._under_way: dict[str, int] = {}
+        self._gpus: messages.GpusRead | None = None
+        self._trouble = ""
+        set_up = {"lab": lab, "post": self.post_message, "rhythm": rhythm or Rhythm()}
+        self._threads = (
+            Pulse(**set_up, ended=self._ended),  # type: ignore[arg-type]
+            GpuWatch(**set_up, ended=self._ended, probe=probe),  # type: ignore[arg-type]
+        )
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Give the states their colours in themes that do not know them."""
+        return themes.DARK.variables
+
+    def on_mount(self) -> None:
+        themes.register(self)
+        for name, screen in SCREENS.items():
+            self.add_mode(name, partial(screen, self.lab, clock=self.clock))
+        self.switch_mode("grid")
+        self.set_interval(0.25, self.show_status)
+        for thread in self._threads:
+            thread.start()
+
+    def on_unmount(self) -> None:
+        self._ended.set()
+
+    # -- what the threads say
+
+    @on(messages.Beat)
+    def _beat(self, message: messages.Beat) -> None:
+        self._last_beat = time.monotonic()
+        if message.under_way is not None:
+            self._under_way = message.under_way
+            self._trouble = ""
+            self.show_status()
+
+    @on(messages.RegistryChanged)
+    def _changed(self) -> None:
+        with contextlib.suppress(ScreenStackError):  # the app is closing, or has not yet begun
+            self._top().post_message(messages.RegistryChanged())
+
+    @on(messages.GpusRead)
+    def _gpus_read(self, message: messages.GpusRead) -> None:
+        self._last_gpus = time.monotonic()
+        self._gpus = message
+        self.show_status()
+
+    @on(messages.Trouble)
+    def _told(self, message: messages.Trouble) -> None:
+        if message.text != self._trouble:
+            self._trouble = message.text
+            log.warning("%s", message.text)
+            self._say(message.text, message.hint)
+
+    def _top(self) -> Screen[Any]:
+        """Return the screen on top that is not a question, a form or the help."""
+        return next(
+            (screen for screen in reversed(self.screen_stack) if not screen.is_modal), self.screen
+        )
+
+    def show_status(self) -> None:
+        """Bring the first and the last line of the screen up to date."""
+        try:
+            screen = self._top()
+        except ScreenStackError:
+            return
+        counts = [f"{n:,} {state}" for state, n in self._under_way.items() if n]
+        still = time.monotonic() - self._last_beat
+        warning = f"! disk silent for {text.duration(still)}" if still > STILL_S else ""
+        for bar in screen.query(TopBar):
+            bar.say(" · ".join(counts) or "nothing under way", warning=warning)
+        quiet_s = time.monotonic() - self._last_gpus
+        for strip in screen.query(GpuStrip):
+            strip.show(self._gpus, quiet_s=quiet_s)
+
+    # -- what screens ask for
+
+    @on(messages.OpenRun)
+    def _open_run(self, message: messages.OpenRun) -> None:
+        self.push_screen(RunScreen(self.lab, message.run_id, clock=self.clock))
+
+    @on(messages.OpenCell)
+    def _open_cell(self, message: messages.OpenCell) -> None:
+        self.push_screen(CellScreen(self.lab, message.cell, clock=self.clock))
+
+    @on(messages.OpenLaunch)
+    def _open_launch(self, message: messages.OpenLaunch) -> None:
+        self.push_screen(Launch(self.lab, message.method, message.task, ratio=message.ratio))
+
+    @on(messages.StopRun)
+    def _ask_to_stop(self, message: messages.StopRun) -> None:
+        run = message.run
+        if run.state not in ("running", "queued", "blocked"):
+            self._say(f"{run.id} is {run.state}: there is nothing to stop", severity="warning")
+            return
+        running = (
+            "It finishes its step and writes a checkpoint; `r` lets it go on later."
+            if run.state == "running"
+            else "It has not started; `r` queues it again."
+        )
+        self.push_screen(
+            Question(f"Stop {run.id}?", f"{telling.name(run)}, {run.state}.\n{running}"),
+            lambda yes: self._stop(run) if yes else None,
+        )
+
+    def _stop(self, run: Run) -> None:
+        told = f"{run.id} has been stopped" if run.state != "running" else ""
+        self._say(f"{run.id} is asked to stop", severity="information")
+        self._act(lambda db: launch.stop(self.lab, db, run), told)
+
+    @on(messages.ResumeRun)
+    def _resume_run(self, message: messages.ResumeRun) -> None:
+        run = message.run
+        if run.state not in ("stopped", "lost"):
+            why = "`stopped` and `lost` runs can be resumed"
+            self._say(f"{run.id} is {run.state}; {why}", severity="warning")
+            return
+        self._resume(run)
+
+    def _resume(self, run: Run) -> None:
+        def again(db: Database) -> None:
+            launch.resume(self.lab, db, run)
+            agent.ensure_agent(self.lab)
+
+        self._act(again, f"{run.id} is queued to go on")
+
+    def _act(self, action: Callable[[Database], object], told: str) -> None:
+        """Carry out `action` on a thread of its own, and tell how it went."""
+        # a daemon: stopping waits for the trainer, and leaving the dashboard does not
+        threading.Thread(target=self._work_on, args=(action, told), daemon=True).start()
+
+    def _work_on(self, action: Callable[[Database], object], told: str) -> None:
+        try:
+            with reading.registry(self.lab) as db:
+                action(db)
+        except (StoreError, CxrlabError, OSError) as error:
+            self.post_message(messages.Trouble(str(error), getattr(error, "hint", "")))
+        else:
+            self.post_message(messages.Told(told))
+
+    @on(messages.Told)
+    def _done(self, message: messages.Told) -> None:
+        if message.text:
+            self._say(message.text, severity="information")
+
+    @on(messages.Launched)
+    def _launched(self, message: messages.Launched) -> None:
+        lines = []
+        for one in message.launched:
+            ratio = "" if one.ratio is None else f" {one.ratio} %"
+            what = one.state if one.new else f"{one.state}, was there already"
+            lines.append(f"{one.id} {one.method} {one.task}{ratio} seed {one.seed}: {what}")
+        self._say("\n".join(lines[:10]), severity="information")
+
+    def _say(self, what: str, hint: str = "", *, severity: Any = "error") -> None:
+        lines = [harmless(line) for line in (*what.splitlines(), hint) if line]
+        self.notify("\n".join(lines), severity=severity, markup=False, timeout=6)
+
+    # -- keys
+
+    def action_keys(self) -> None:
+        screen = self.screen
+        if not isinstance(screen, Help):
+            self.push_screen(Help(screen.title or "this screen", keys_of(screen)))
+
+    def action_turn_theme(self) -> None:
+        self.theme = themes.other(self.theme)
+
+    async def action_quit(self) -> None:
+        self.leaving()
+        self.exit()
+
+
+def run_tui(lab: Lab) -> None:
+    """Open the dashboard of `lab`; returns when the person quits. Runs go on."""
+    app = CxrlabApp(lab)
+    # a read that hangs in the kernel would keep the interpreter for ever; nothing is unsaved
+    timer = threading.Timer(LEAVE_S, os._exit, [0])
+    timer.daemon = True
+    app.leaving = timer.start
+    app.run()
+    timer.cancel()

@@ -1,0 +1,93 @@
+"""What crosses from threads to the user interface, and from widgets to screens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from cxrlab import launch
+from cxrlab.gpus import Reading
+from cxrlab.grid import Cell
+from store.runs import Run
+
+
+@dataclass
+class Beat(Message):
+    """The registry was looked at; posted to the app twice a second."""
+
+    under_way: dict[str, int] | None
+    """How many runs are in each state that is not an end; None where nothing has changed."""
+
+
+class RegistryChanged(Message, bubble=False):
+    """Another connection has written to the registry; sent to the screen on top."""
+
+
+@dataclass
+class GpusRead(Message):
+    """What the GPUs and the CPU slots are doing."""
+
+    reading: Reading
+    cpu_slots: int
+    holders: dict[str, str]
+    """Device (a GPU's UUID, or `cpu:N`) to what runs on it, in words."""
+
+
+@dataclass
+class Trouble(Message):
+    """Something a person should read; the same text is not shown twice in a row."""
+
+    text: str
+    hint: str = ""
+
+
+@dataclass
+class OpenRun(Message):
+    """Show a run."""
+
+    run_id: str
+
+
+@dataclass
+class OpenCell(Message):
+    """Show what stands behind a cell."""
+
+    cell: Cell
+
+
+@dataclass
+class OpenLaunch(Message):
+    """Show the form that launches a cell, filled in."""
+
+    method: str
+    task: str
+    ratio: int | None
+
+
+@dataclass
+class StopRun(Message):
+    """Stop a run, once a person has said yes."""
+
+    run: Run
+
+
+@dataclass
+class ResumeRun(Message):
+    """Let a stopped or lost run go on."""
+
+    run: Run
+
+
+@dataclass
+class Launched(Message):
+    """What became of a launch."""
+
+    launched: list[launch.Launched]
+
+
+@dataclass
+class Told(Message):
+    """Something that was asked for has been done."""
+
+    text: str

@@ -1,0 +1,129 @@
+"""Who keeps the screen up to date? Two threads that ask, and one message for each answer.
+
+They are daemons of their own and not Textual workers: a file system or a driver that hangs must
+neither stop the keys nor keep the program from ending.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+from textual.message import Message
+
+from cxrlab.agent import carry_on
+from cxrlab.errors import CxrlabError
+from cxrlab.gpus import Reading, read_gpus
+from cxrlab.lab import Lab
+from cxrlab.refresh import refresh
+from cxrlab.tui.messages import Beat, GpusRead, RegistryChanged, Trouble
+from store import claims, runs
+from store.db import StoreError, data_version, open_store
+
+Post = Callable[[Message], object]
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often the threads ask (s). A registry of 0 is only read and never brought up to date."""
+
+    refresh_s: float = 0.5
+    look_s: float = 0.5
+    gpus_s: float = 2.0
+    agent_s: float = 10.0
+
+
+class Pulse(threading.Thread):
+    """Brings the registry up to date, and says when it has changed."""
+
+    def __init__(self, lab: Lab, post: Post, *, rhythm: Rhythm, ended: threading.Event) -> None:
+        super().__init__(name="pulse", daemon=True)
+        self._lab = lab
+        self._post = post
+        self._rhythm = rhythm
+        self._ended = ended
+        self._next_agent = 0.0
+
+    def run(self) -> None:
+        """Ask until the program ends; a failure is told and asked again."""
+        while not self._ended.is_set():
+            try:
+                self._ask()
+            except (StoreError, CxrlabError, OSError) as error:
+                self._post(Trouble(str(error), getattr(error, "hint", "")))
+                self._ended.wait(2.0)
+
+    def _ask(self) -> None:
+        # two connections: `data_version` tells a connection of everyone's writes but its own
+        writer, watcher = open_store(self._lab.registry), open_store(self._lab.registry)
+        seen = None
+        try:
+            while not self._ended.is_set():
+                self._bring_up_to_date(writer)
+                version = data_version(watcher)
+                self._post(Beat(self._under_way(watcher) if version != seen else None))
+                if version != seen:
+                    self._post(RegistryChanged())
+                seen = version
+                self._ended.wait(self._rhythm.refresh_s or self._rhythm.look_s)
+        finally:
+            writer.close()
+            watcher.close()
+
+    def _bring_up_to_date(self, db: Database) -> None:
+        if not self._rhythm.refresh_s:
+            return
+        if time.monotonic() < self._next_agent:
+            refresh(self._lab, db)
+        else:  # also starts an agent where runs wait and none lives
+            carry_on(self._lab, db)
+            self._next_agent = time.monotonic() + self._rhythm.agent_s
+
+    def _under_way(self, db: Database) -> dict[str, int]:
+        return {s: runs.count(db, states=(s,)) for s in ("running", "queued", "blocked")}
+
+
+class GpuWatch(threading.Thread):
+    """Asks the driver, and the registry for who holds what."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        post: Post,
+        *,
+        rhythm: Rhythm,
+        ended: threading.Event,
+        probe: Callable[[], Reading] = read_gpus,
+    ) -> None:
+        super().__init__(name="gpus", daemon=True)
+        self._lab = lab
+        self._post = post
+        self._rhythm = rhythm
+        self._ended = ended
+        self._probe = probe
+
+    def run(self) -> None:
+        """Ask until the program ends."""
+        while not self._ended.is_set():
+            reading = self._probe()
+            try:
+                holders = self._holders()
+            except StoreError as error:
+                holders = {}
+                reading = reading._replace(error=reading.error or str(error))
+            self._post(GpusRead(reading, self._lab.settings.launch.cpu_slots, holders))
+            self._ended.wait(self._rhythm.gpus_s)
+
+    def _holders(self) -> dict[str, str]:
+        db = open_store(self._lab.registry)
+        try:
+            found = {}
+            for device, run_id in claims.held(db).items():
+                run = runs.get(db, run_id)
+                found[device] = f"{run.id} {run.method}"
+            return found
+        finally:
+            db.close()

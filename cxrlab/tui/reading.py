@@ -1,0 +1,212 @@
+"""What does each screen show? One function a screen, from the registry and the run folders.
+
+Each opens the registry for itself and is called on a thread, never by a handler.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlite_utils import Database
+
+from cxrlab import cells, grid, restricted
+from cxrlab.errors import NotFound
+from cxrlab.lab import Lab
+from store import artifacts, matching, points, results, runs
+from store.db import open_store
+from store.points import Point
+from store.runs import Run
+from trainers.catalog import datasets_in_use
+
+MOST_POINTS = 1000
+"""Points of one curve; a plot on a wide screen has some 400 columns of dots."""
+
+SHOWN = 40
+"""Runs that the home screen lists at most."""
+
+
+class Place(NamedTuple):
+    """A data set, where `cxrlab.toml` says it lies, and whether it is there."""
+
+    name: str
+    where: str
+    found: bool
+
+
+class GridView(NamedTuple):
+    """The home screen."""
+
+    grid: grid.Grid
+    runs: int
+    places: tuple[Place, ...]
+    """Filled only for a lab without runs."""
+    under_way: tuple[Run, ...] = ()
+    """Running, then waiting, in the order of the queue; no more than a screen shows."""
+    ended: tuple[Run, ...] = ()
+    """The newest of those that have ended."""
+
+
+class RunsView(NamedTuple):
+    """A window of the runs that fit what was typed."""
+
+    typed: str
+    total: int
+    fitting: int
+    """How many fit."""
+    offset: int
+    runs: tuple[Run, ...]
+
+
+class Behind(NamedTuple):
+    """A run of a cell, with its number and its checkpoints."""
+
+    run: Run
+    result: results.Result | None
+    saved: tuple[artifacts.Artifact, ...]
+
+
+class CellView(NamedTuple):
+    """What stands behind a cell."""
+
+    cell: grid.Cell
+    behind: tuple[Behind, ...]
+
+
+class RunView(NamedTuple):
+    """A run with what is known of it, curves aside."""
+
+    run: Run
+    parent: Run | None
+    metrics: tuple[str, ...]
+    last: dict[str, float]
+    results: tuple[results.Result, ...]
+    saved: tuple[artifacts.Artifact, ...]
+    warnings: tuple[results.Warned, ...]
+    attempts: tuple[results.Attempt, ...]
+    restricted: str = ""
+    """The data set whose reports and images this run may not show."""
+
+
+class NewPoints(NamedTuple):
+    """Points of one metric: all of them, or those after the step that was asked for."""
+
+    metric: str
+    attempt: int
+    after: int | None
+    points: tuple[Point, ...]
+
+
+@contextmanager
+def registry(lab: Lab) -> Iterator[Database]:
+    """Open the registry of `lab` for this thread, and close it."""
+    db = open_store(lab.registry)
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+def read_grid(lab: Lab) -> GridView:
+    """Return the grid, and where data lies as long as nothing has run."""
+    with registry(lab) as db:
+        total = runs.count(db)
+        running = runs.select(db, states=("running",), limit=SHOWN)
+        blocked = runs.select(db, states=("blocked",), limit=SHOWN)
+        ended = runs.select(db, states=runs.ENDED, limit=SHOWN)
+        return GridView(
+            cells.read_grid(db, lab.settings.grid),
+            total,
+            () if total else places(lab),
+            (*running, *runs.next_queued(db, SHOWN), *reversed(blocked)),
+            tuple(sorted(ended, key=lambda run: run.ended or 0.0, reverse=True)),
+        )
+
+
+def places(lab: Lab) -> tuple[Place, ...]:
+    """Return where the data sets lie that methods and tasks read."""
+    found = []
+    for name in datasets_in_use():
+        root = lab.settings.data[name].root if name in lab.settings.data else None
+        found.append(Place(name, str(root or ""), root is not None and root.is_dir()))
+    return tuple(found)
+
+
+def read_runs(lab: Lab, typed: str, offset: int, limit: int) -> RunsView:
+    """Return `limit` of the runs that fit what was typed, newest first, from `offset` on."""
+    terms = matching.words(typed)
+    with registry(lab) as db:
+        total = runs.count(db)
+        count = matching.count(db, terms) if terms else total
+        if terms:
+            ids = matching.ids(db, terms, limit=limit, offset=offset)
+            window = [runs.get(db, id) for id in ids]
+        else:
+            window = runs.select(db, limit=limit, offset=offset)
+        return RunsView(typed, total, count, offset, tuple(window))
+
+
+def read_cell(lab: Lab, place: tuple[str, str, int | None, str]) -> CellView:
+    """Return the runs of a cell, newest first, with their numbers and checkpoints."""
+    method, task, ratio, metric = place
+    with registry(lab) as db:
+        shown = cells.read_grid(db, lab.settings.grid)
+        cell = next(
+            (c for c in shown.cells() if (c.method, c.task, c.ratio, c.metric) == place), None
+        )
+        if cell is None:
+            raise NotFound(f"the grid has no cell `{method} {task} {ratio} {metric}`")
+        found = runs.select(db, method=method, task=task)
+        behind = tuple(_behind(db, run, metric) for run in found if run.ratio == ratio)
+    return CellView(cell, behind)
+
+
+def _behind(db: Database, run: Run, metric: str) -> Behind:
+    named = {result.metric: result for result in results.of_run(db, run.id)}
+    saved = tuple(a for a in artifacts.of_run(db, run.id) if a.kind != "sample")
+    return Behind(run, named.get(f"test/{metric}"), saved)
+
+
+def read_run(lab: Lab, run_id: str) -> RunView:
+    """Return what is known of a run."""
+    with registry(lab) as db:
+        run = runs.get(db, run_id)
+        return RunView(
+            run,
+            runs.get(db, run.parent) if run.parent else None,
+            tuple(points.metric_names(db, run_id)),
+            points.last(db, run_id),
+            tuple(results.of_run(db, run_id)),
+            restricted.shown(lab, run.task, artifacts.of_run(db, run_id)),
+            tuple(results.warnings(db, run_id)),
+            tuple(results.attempts(db, run_id)),
+            restricted.hidden(lab, run.task),
+        )
+
+
+def read_points(
+    lab: Lab, run_id: str, asked: Sequence[tuple[str, int | None]], attempt: int
+) -> list[NewPoints]:
+    """Return for each (metric, after) what came after that step; all where it is None."""
+    with registry(lab) as db:
+        return [
+            NewPoints(
+                metric,
+                attempt,
+                after,
+                tuple(points.curve(db, run_id, metric, after=after, most=MOST_POINTS)),
+            )
+            for metric, after in asked
+        ]
+
+
+def read_settings(folder: Path) -> dict[str, object]:
+    """Return the resolved configuration of a run; empty while it has none."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

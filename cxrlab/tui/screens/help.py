@@ -1,0 +1,102 @@
+"""Which keys does this screen have? Read from the bindings themselves, so that none is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import ActiveBinding, Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Static
+
+from cxrlab import text
+
+NAMES = {
+    "question_mark": "?",
+    "slash": "/",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "escape": "Esc",
+    "enter": "Enter",
+    "home": "Home",
+    "end": "End",
+    "tab": "Tab",
+    "shift+tab": "Shift+Tab",
+}
+HIDDEN = {"screen.copy_text", "app.help_quit", "help_quit", "app.suspend_process"}
+WORDS = {
+    "app.focus_next": "The next part of the screen.",
+    "app.focus_previous": "The part before.",
+    "command_palette": "Every command by name.",
+}
+
+
+class Help(ModalScreen[None]):
+    """Every key of the screen it was called from, with what it does, and the signs of states."""
+
+    BINDINGS = [
+        Binding("escape,question_mark,q,enter", "close", "Close", tooltip="Back to the screen."),
+        Binding("down,j", "scroll(1)", "Down", show=False),
+        Binding("up,k", "scroll(-1)", "Up", show=False),
+    ]
+
+    def __init__(self, title: str, keys: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self._title = title
+        self._keys = keys
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="box") as box:
+            box.border_title = f"Keys: {self._title}"
+            with VerticalScroll(id="help-text", can_focus=False):
+                yield Static(self._table())
+            yield Static("Esc  back", classes="keys")
+
+    def _table(self) -> Text:
+        lines = Text()
+        width = max((len(keys) for keys, _ in self._keys), default=0)
+        for keys, what in self._keys:
+            lines.append(f"{keys:<{width}}  ", "bold").append(f"{what}\n")
+        lines.append("\n")
+        signs = [text.state(name) for name in text.STATES]
+        lines.append("States  ", "bold").append("   ".join(signs[:4]) + "\n")
+        lines.append("        " + "   ".join(signs[4:]) + "\n")
+        lines.append("GPUs    ", "bold").append("▶ a run of this lab   × somebody else's")
+        return lines
+
+    def action_scroll(self, down: int) -> None:
+        self.query_one("#help-text").scroll_relative(y=down, animate=False)
+
+    def action_close(self) -> None:
+        self.dismiss()
+
+
+def keys_of(screen: Screen[object]) -> list[tuple[str, str]]:
+    """Return (keys, what they do) of everything that works on `screen` now."""
+    # the screen's own keys first, then those of every screen, then moving about in a widget
+    of = {screen: 0, screen.app: 1}
+
+    def place(item: ActiveBinding) -> int:
+        return 3 if item.binding.action in WORDS else of.get(item.node, 2)
+
+    return _merged(sorted(screen.active_bindings.values(), key=place))
+
+
+def _merged(active: Iterable[ActiveBinding]) -> list[tuple[str, str]]:
+    """Join the keys that do the same; keep their order."""
+    keys: dict[tuple[str, str], list[str]] = {}
+    for _, binding, enabled, tooltip in active:
+        if not enabled or binding.action in HIDDEN or binding.key == "ctrl+q":
+            continue
+        what = WORDS.get(binding.action) or tooltip or binding.tooltip or binding.description
+        if what:
+            keys.setdefault((binding.action, what), []).append(
+                binding.key_display or NAMES.get(binding.key, binding.key)
+            )
+    return [(" ".join(names), what) for (_, what), names in keys.items()]

@@ -1,0 +1,242 @@
+"""How is what is known of a run put into words? Functions from values to styled text.
+
+Text from outside is made harmless here; nothing is parsed as markup.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.text import Text
+
+from cxrlab import restricted, text
+from cxrlab.tui.harmless import cut, harmless
+from cxrlab.tui.reading import RunView
+from store.results import Result
+from store.runs import Run
+from trainers.catalog import METHODS, TASKS
+
+
+def name(run: Run) -> str:
+    """Return what a run is: `deep_mrm · siim 10 % · seed 0`."""
+    ratio = "" if run.ratio is None else f" {run.ratio} %"
+    return harmless(f"{run.method} · {run.task}{ratio} · seed {run.seed}")
+
+
+def title(run: Run, *, width: int) -> Text:
+    """Return the first line: the run by name and id, and in full where there is room."""
+    said = Text(no_wrap=True, overflow="ellipsis").append(name(run), "bold")
+    said.append(f"  {run.id}", "dim")
+    if width >= 120 and run.method in METHODS:
+        task = TASKS[run.task].title if run.task in TASKS else "pre-training"
+        said.append(f"   {METHODS[run.method].title}, {task}", "dim")
+    return said
+
+
+def bar(share: float, width: int) -> str:
+    """Return a bar of `width` cells, to an eighth of a cell."""
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width, "░")
+
+
+def progress(run: Run, *, now: float, width: int, colours: Colours) -> Text:
+    """Return the state with its sign, how far the run is, and how long it still takes or took."""
+    said = Text().append(text.state(run.state), state_style(run.state, colours))
+    if run.done is not None and run.total:
+        share = run.done / run.total
+        said.append(f"  {bar(share, max(8, min(40, width // 8)))} {share * 100:.0f} %")
+        said.append(f"  step {run.done:,}/{run.total:,}")
+    elif run.step is not None:
+        said.append(f"  step {run.step:,}")
+    if run.state == "running":
+        if run.eta_s is not None:
+            said.append(f"  {text.duration(run.eta_s)} left", "bold")
+        if run.started:
+            said.append(f"  since {text.duration(now - run.started)}", "dim")
+    elif run.ended and run.started:
+        said.append(f"  took {text.duration(run.ended - run.started)}")
+        said.append(f", {text.ago(run.ended, now)}", "dim")
+    return said
+
+
+Colours = Mapping[str, str]
+"""The theme's variables; `state-running` and its like are the colours of states."""
+
+
+def state_style(state: str, colours: Colours) -> str:
+    """Return the style of a state; its sign and its word say the same."""
+    name = "queued" if state == "blocked" else state
+    return f"bold {colours.get(f'state-{name}', '')}".strip()
+
+
+def now(
+    under_way: Sequence[Run], ended: Sequence[Run], *, at: float, width: int, colours: Colours
+) -> Text:
+    """Return what runs, what waits for what, and what has ended lately, a line each."""
+    said = Text(no_wrap=True, overflow="ellipsis")
+    room = max(10, width - 46)
+    for head, runs in (("under way", under_way), ("ended lately", ended)):
+        if runs:
+            _head(said, head)
+        for run in runs:
+            ratio = "" if run.ratio is None else f" {run.ratio} %"
+            what = harmless(f"{run.method} {run.task}{ratio}")
+            sign = text.STATES[run.state].symbol if run.state in text.STATES else "?"
+            said.append(f"{sign} ", state_style(run.state, colours))
+            said.append(f"{run.id} ", "bold").append(f"{what:<27} s{run.seed:<3}")
+            said.append(f"{_in_short(run, at=at, room=room)}\n")
+    return said
+
+
+def _in_short(run: Run, *, at: float, room: int) -> str:
+    """Return how far a run is, what it waits for, or how it ended, in at most `room` cells."""
+    if run.state == "running":
+        if run.done is None or not run.total:
+            return cut(harmless(run.reason) or "starting", room)
+        share = run.done / run.total
+        left = "" if run.eta_s is None else f"  {text.duration(run.eta_s)} left"
+        return f"{bar(share, max(8, min(30, room - 18)))} {share * 100:3.0f} %{left}"
+    if run.state in ("queued", "blocked"):
+        return cut(harmless(run.reason) or run.state, room)
+    reason = f", {harmless(run.reason)}" if run.reason else ""
+    return cut(f"{run.state} {text.ago(run.ended, at)}{reason}", room)
+
+
+def why(view: RunView, *, now: float) -> Text:
+    """Return the reason of the state, or what the run starts from and when it last spoke."""
+    run = view.run
+    parts = []
+    if run.reason:
+        parts.append(harmless(run.reason))
+    if run.stop_requested and run.state == "running":
+        parts.append(f"asked to stop {text.ago(run.stop_requested, now)}")
+    if view.parent is not None and run.state != "blocked":
+        parts.append(f"encoder of {view.parent.id} ({view.parent.method})")
+    if run.attempt > 1:
+        parts.append(f"attempt {run.attempt}")
+    if run.epoch is not None:
+        parts.append(f"epoch {run.epoch:.2f}")
+    if run.warnings:
+        parts.append(text.plural(run.warnings, "warning"))
+    parts.append(f"{harmless(run.preset)} preset")
+    return Text(" · ".join(parts))
+
+
+def value(metric: str, number: float | None) -> str:
+    """Return a metric's value: a score in percent, everything else as it is."""
+    last_part = metric.rsplit("/", 1)[-1]
+    known = {entry.metric for entry in TASKS.values()}
+    if number is not None and any(last_part.startswith(known_name) for known_name in known):
+        return text.metric(number)
+    return text.number(number)
+
+
+def curve_title(shown: Sequence[str], last: Mapping[str, float], *, at: int, count: int) -> Text:
+    """Return which curves are drawn by which sign, and their last values."""
+    if not shown:
+        return Text("no metric yet", "dim")
+    said = Text()
+    for sign, metric in zip("━◆", shown, strict=False):
+        said.append(f"{sign} {harmless(metric)} ", "bold")
+        said.append(f"{value(metric, last.get(metric))}   ")
+    said.append(f"metric {at} of {count}, `m` next" if count > 1 else "", "dim")
+    return said
+
+
+def facts(view: RunView) -> Text:
+    """Return the last value of every metric, the results and the checkpoints, a line each."""
+    said = Text(no_wrap=True, overflow="ellipsis")
+    if view.results:
+        _head(said, "result")
+        for result in view.results:
+            _row(said, result.metric, interval(result))
+    _head(said, "last values")
+    for metric, number in view.last.items():
+        _row(said, metric, value(metric, number))
+    if not view.last:
+        said.append("none yet\n", "dim")
+    checkpoints = [saved for saved in view.saved if saved.kind != "sample"]
+    if checkpoints:
+        _head(said, "checkpoints")
+        for saved in checkpoints:
+            _row(said, saved.kind, f"step {saved.step:,}" if saved.step is not None else "")
+    return said
+
+
+def files(view: RunView, *, root: Path) -> Text:
+    """Return results, checkpoints with their digests, attempts and warnings."""
+    said = Text()
+    if view.results:
+        _head(said, "result")
+        for result in view.results:
+            _row(said, result.metric, interval(result))
+    _head(said, "checkpoints and samples")
+    for saved in view.saved:
+        step = "" if saved.step is None else f"step {saved.step:,}  "
+        _row(said, saved.kind, f"{step}{harmless(saved.caption)}")
+        said.append(f"  {within(saved.path, root)}\n")
+        if saved.sha256:
+            said.append(f"  sha256 {harmless(saved.sha256)}\n", "dim")
+    if not view.saved:
+        said.append("none yet\n", "dim")
+    if view.restricted:
+        said.append(f"samples {restricted.told(view.restricted)}\n", "dim")
+    _head(said, "attempts")
+    for attempt in view.attempts:
+        end = harmless(attempt.outcome or "not ended")
+        reason = f": {harmless(attempt.reason)}" if attempt.reason else ""
+        spot = f"{harmless(attempt.host or '?')}, pid {attempt.pid or '?'}"
+        first = "" if attempt.first_step is None else f", from step {attempt.first_step:,}"
+        _row(said, f"{attempt.attempt}", f"{spot}{first}, {end}{reason}")
+    if not view.attempts:
+        said.append("none yet\n", "dim")
+    if view.warnings:
+        _head(said, "warnings")
+        for warned in view.warnings:
+            path = f" {harmless(warned.path)}" if warned.path else ""
+            _row(said, f"{warned.times:,} x", f"{harmless(warned.message)}{path}")
+    _head(said, "folder")
+    said.append(within(Path(view.run.folder), root))
+    return said
+
+
+def within(path: Path, root: Path) -> str:
+    """Return a path as seen from the lab, or in full where it lies elsewhere."""
+    return harmless(str(path.relative_to(root) if path.is_relative_to(root) else path))
+
+
+def interval(result: Result) -> str:
+    """Return a result with its 95 % interval, where one was given."""
+    said = value(result.metric, result.value)
+    if result.low is None or result.high is None:
+        return said
+    low, high = value(result.metric, result.low), value(result.metric, result.high)
+    return f"{said}  ({low} to {high})"
+
+
+def settings(found: Mapping[str, object]) -> Text:
+    """Return every setting, one a line, in the order of the file."""
+    if not found:
+        return Text("no config.json yet", "dim")
+    said = Text()
+    width = max(len(harmless(key)) for key in found)
+    for key, setting in found.items():
+        said.append(f"{harmless(key):<{width}}  ", "bold")
+        said.append(f"{harmless(_plain(setting))}\n")
+    return said
+
+
+def _plain(setting: object) -> str:
+    return setting if isinstance(setting, str) else json.dumps(setting, ensure_ascii=False)
+
+
+def _head(said: Text, what: str) -> None:
+    said.append("\n" if said else "")
+    said.append(f"{what}\n", "bold underline")
+
+
+def _row(said: Text, left: str, right: str) -> None:
+    said.append(f"{harmless(left):<22} ").append(f"{right}\n")

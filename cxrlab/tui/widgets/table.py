@@ -1,0 +1,327 @@
+"""How are thousands of rows shown by holding a screenful of them?
+
+A table knows how many rows there are and holds a window of them. When a row comes into view that it
+does not hold, it posts `RowsWanted`; the screen reads them on a thread and calls `show`. The head
+and the first columns stay in place while the rest scrolls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from cxrlab.tui.harmless import cut
+
+AROUND = 64
+"""Rows asked for before and after those in view."""
+
+
+class Column(NamedTuple):
+    """A column: its head, its width in cells, and the head it shares with its neighbours."""
+
+    title: str
+    width: int
+    right: bool = False
+    group: str = ""
+    grows: bool = False
+    """Takes what is left of the table's width."""
+
+
+Part = tuple[str, str]
+"""Text, and the name of the style it is drawn in (`""`, `dim`, `strong`, `running`, ...)."""
+Row = Sequence[Sequence[Part]]
+"""For every column the parts its cell is made of."""
+
+
+_STATES = ("running", "queued", "blocked", "succeeded", "failed", "stopped", "lost")
+_STYLES = ("head", "group", "dim", "strong", "best", "paper", *_STATES)
+_FULL = {"cursor", "row", "head", "group"}
+"""Styles with a background of their own; the others only colour the text."""
+
+
+class Table(ScrollView, can_focus=True, inherit_bindings=False):
+    """Rows under a fixed head, with a cursor on a cell or on a row."""
+
+    COMPONENT_CLASSES = {"table--cursor", "table--row", *(f"table--{name}" for name in _STYLES)}
+    BINDINGS = [
+        Binding("up,k", "move(-1, 0)", "Up", show=False),
+        Binding("down,j", "move(1, 0)", "Down", show=False),
+        Binding("left,h,b", "move(0, -1)", "Left", show=False),
+        Binding("right,w", "move(0, 1)", "Right", show=False),
+        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False),
+        Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False),
+        Binding("home,g", "go_to(0)", "First", show=False),
+        Binding("end,G", "go_to(-1)", "Last", show=False),
+    ]
+
+    row: reactive[int] = reactive(0)
+    column: reactive[int] = reactive(0)
+
+    @dataclass
+    class RowsWanted(Message):
+        """Rows have come into view that the table does not hold."""
+
+        offset: int
+        limit: int
+
+    @dataclass
+    class Moved(Message):
+        """The cursor stands elsewhere."""
+
+        row: int
+        column: int
+
+    @dataclass
+    class Chosen(Message):
+        """The cell or row under the cursor was clicked."""
+
+        row: int
+        column: int
+
+    def __init__(
+        self, *, cursor: Literal["cell", "row"] = "row", frozen: int = 1, id: str | None = None
+    ) -> None:
+        super().__init__(id=id)
+        self.columns: tuple[Column, ...] = ()
+        self.count = 0
+        self.empty = ""
+        """What is said where there are no rows."""
+        self._cursor = cursor
+        self._frozen = frozen
+        self._rows: dict[int, Row] = {}
+        self._widths: list[int] = []
+        self._asked = (-1, -1)
+
+    @property
+    def first_movable(self) -> int:
+        """The leftmost column the cursor may stand on."""
+        return self._frozen if self._cursor == "cell" else 0
+
+    @property
+    def head_height(self) -> int:
+        """Two where columns share heads, else one."""
+        return 2 if any(column.group for column in self.columns) else 1
+
+    def show(
+        self, columns: Sequence[Column], rows: Sequence[Row], *, offset: int = 0, count: int
+    ) -> None:
+        """Hold `rows`, the first of them being row `offset` of `count`."""
+        self.columns = tuple(columns)
+        self.count = count
+        self._rows = dict(enumerate(rows, start=offset))
+        self._asked = (-1, -1)
+        self._measure()
+        self.row = max(0, min(self.row, count - 1))
+        self.column = max(self.first_movable, min(self.column, len(self.columns) - 1))
+        self.refresh()
+        self._ask_for_missing()
+
+    def _measure(self) -> None:
+        widths = [column.width for column in self.columns]
+        growing = [i for i, column in enumerate(self.columns) if column.grows]
+        spare = self.scrollable_content_region.width - sum(widths) - len(widths)
+        if growing and spare > 0:
+            for i in growing:
+                widths[i] += spare // len(growing)
+        self._widths = widths
+        self.virtual_size = Size(sum(widths) + len(widths), self.head_height + self.count)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._measure()
+        self._keep_in_view()
+        self._ask_for_missing()
+
+    # -- drawing
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one line of the view."""
+        width = self.size.width
+        base = self.rich_style
+        if not self.columns:
+            return Strip.blank(width, base)
+        if y < self.head_height:
+            return self._fit(self._head(y), width, self._style("head"))
+        index = y - self.head_height + int(self.scroll_offset.y)
+        if not self.count and y == self.head_height + 1:
+            return self._fit([[Segment(f" {self.empty}", base + self._style("dim"))]], width, base)
+        if index >= self.count:
+            return Strip.blank(width, base)
+        row = self._rows.get(index)
+        if row is None:
+            return self._fit([[Segment(" …", base + self._style("dim"))]], width, base)
+        here = index == self.row and self.has_keys
+        line = self._style("row") if index == self.row and self._cursor == "cell" else base
+        if here and self._cursor == "row":
+            line = self._style("cursor")
+        cells = []
+        for i, (column, parts) in enumerate(zip(self.columns, row, strict=True)):
+            over = line
+            if here and self._cursor == "cell" and i == self.column:
+                over = self._style("cursor")
+            cells.append(self._cell(column, self._widths[i], parts, over))
+        return self._fit(cells, width, line)
+
+    @property
+    def has_keys(self) -> bool:
+        """True unless another widget of the screen has the keys."""
+        return self.has_focus or self.screen.focused is None
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"table--{name}", partial=name not in _FULL)
+
+    def _cell(
+        self, column: Column, width: int, parts: Sequence[Part], over: Style
+    ) -> list[Segment]:
+        """Return a cell of `width` and the gap after it, cut where it does not fit."""
+        segments: list[Segment] = []
+        left = width
+        for text, name in parts:
+            text = cut(text, left)
+            left -= cell_len(text)
+            plain = not name or over == self._style("cursor")  # colours vanish on the cursor's
+            segments.append(Segment(text, over if plain else over + self._style(name)))
+        blank = Segment(" " * left, over)
+        segments = [blank, *segments] if column.right else [*segments, blank]
+        return [Segment(" ", over), *segments]
+
+    def _head(self, y: int) -> list[list[Segment]]:
+        style = self._style("head")
+        if self.head_height == 2 and y == 0:
+            return self._group_heads(self._style("group"))
+        cells = []
+        for column, width in zip(self.columns, self._widths, strict=True):
+            title = cut(column.title, width)
+            pad = " " * (width - cell_len(title))
+            text = pad + title if column.right else title + pad
+            cells.append([Segment(" " + text, style)])
+        return cells
+
+    def _group_heads(self, style: Style) -> list[list[Segment]]:
+        """Return the upper head: a name stands once over the columns that share it."""
+        cells: list[list[Segment]] = []
+        i = 0
+        while i < len(self.columns):
+            group = self.columns[i].group
+            j = i + 1
+            while j < len(self.columns) and group and self.columns[j].group == group:
+                j += 1
+            span = sum(self._widths[i:j]) + (j - i)
+            name = set_cell_size(cut(group, span - 1), span - 1)
+            head = Strip([Segment(" " + name, style)])
+            at = 0
+            for width in self._widths[i:j]:  # in pieces, so that it scrolls with its columns
+                cells.append(list(head.crop(at, at + width + 1)))
+                at += width + 1
+            i = j
+        return cells
+
+    def _fit(self, cells: list[list[Segment]], width: int, style: Style) -> Strip:
+        """Keep the first columns in place and scroll the others under them."""
+        kept = Strip([s for cell in cells[: self._frozen] for s in cell])
+        moved = Strip([s for cell in cells[self._frozen :] for s in cell])
+        x = int(self.scroll_offset.x)
+        room = max(0, width - kept.cell_length)
+        moved = moved.crop(x, x + room).extend_cell_length(room, style)
+        return Strip.join([kept, moved]).adjust_cell_length(width, style)
+
+    # -- moving
+
+    def action_move(self, down: int, right: int) -> None:
+        if right and self._cursor == "row":
+            self.scroll_relative(x=right * 8, animate=False)
+            return
+        self._stand(self.row + down, self.column + right)
+
+    def action_page(self, pages: int) -> None:
+        step = max(1, self.size.height - self.head_height - 1)
+        self._stand(self.row + pages * step, self.column)
+
+    def action_go_to(self, row: int) -> None:
+        self._stand(self.count - 1 if row < 0 else row, self.column)
+
+    def move_to(self, row: int, column: int | None = None) -> None:
+        """Put the cursor there, as far as there is such a place."""
+        self._stand(row, self.column if column is None else column)
+
+    def _stand(self, row: int, column: int) -> None:
+        row = max(0, min(row, self.count - 1))
+        column = max(self.first_movable, min(column, len(self.columns) - 1))
+        moved = (row, column) != (self.row, self.column)
+        self.row, self.column = row, column
+        if moved:
+            self.refresh()
+            self._keep_in_view()
+            self._ask_for_missing()
+            self.post_message(self.Moved(row, column))
+
+    def _keep_in_view(self) -> None:
+        head = self.head_height
+        height = self.scrollable_content_region.height - head
+        top = int(self.scroll_offset.y)
+        if self.row < top:
+            self.scroll_to(y=self.row, animate=False)
+        elif height > 0 and self.row >= top + height:
+            self.scroll_to(y=self.row - height + 1, animate=False)
+        if self._cursor == "cell" and self._widths:
+            edges = [width + 1 for width in self._widths]
+            kept = sum(edges[: self._frozen])
+            left = sum(edges[self._frozen : self.column])
+            right = left + edges[self.column]
+            room = self.scrollable_content_region.width - kept
+            x = int(self.scroll_offset.x)
+            if left < x:
+                self.scroll_to(x=left, animate=False)
+            elif right > x + room:
+                self.scroll_to(x=right - room, animate=False)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._ask_for_missing()
+
+    def _ask_for_missing(self) -> None:
+        top = int(self.scroll_offset.y)
+        bottom = min(self.count, top + max(1, self.size.height))
+        if all(i in self._rows for i in range(top, bottom)):
+            return
+        wanted = (max(0, top - AROUND), bottom - top + 2 * AROUND)
+        if wanted != self._asked:
+            self._asked = wanted
+            self.post_message(self.RowsWanted(*wanted))
+
+    # -- mouse
+
+    def on_click(self, event: events.Click) -> None:
+        row = event.y - self.head_height + int(self.scroll_offset.y)
+        if event.y < self.head_height or row >= self.count:
+            return
+        column = self._column_at(event.x)
+        if (row, column) == (self.row, self.column) or (self._cursor == "row" and row == self.row):
+            self.post_message(self.Chosen(row, column))
+        self._stand(row, column)
+
+    def _column_at(self, x: int) -> int:
+        at = 0
+        for i, width in enumerate(self._widths):
+            if i == self._frozen and x >= at:
+                x += int(self.scroll_offset.x)
+            at += width + 1
+            if x < at:
+                return i
+        return len(self._widths) - 1
+
+    def row_region(self, row: int) -> Region:
+        """Return where a row stands in the view."""
+        y = self.head_height + row - int(self.scroll_offset.y)
+        return Region(0, y, self.size.width, 1)

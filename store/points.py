@@ -1,0 +1,97 @@
+"""What does a curve look like, with no more points than a plot can show?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlite_utils import Database
+
+from store import runs
+
+Point = tuple[int, float]
+
+
+def curve(
+    db: Database, run_id: str, metric: str, *, after: int | None = None, most: int = 1000
+) -> list[Point]:
+    """Return (step, value) of one metric in order of steps, at most `most` of them.
+
+    Where there are more, the first and the last are kept, and of each stretch between them its
+    lowest and its highest, so that no spike is lost. Values that are not finite are left out. A
+    metric that was never logged is an empty curve.
+
+    Raises:
+        NoSuchRun: there is no such run.
+        ValueError: `most` is below 4.
+    """
+    rows = db.conn.execute(
+        """
+        select step, value from points
+        where run = :run and metric = (select id from metrics where name = :metric)
+          and step > :after and value is not null
+        order by step
+        """,
+        {
+            "run": runs.seq_of(db, run_id),
+            "metric": metric,
+            "after": -(2**63) if after is None else after,
+        },
+    ).fetchall()
+    return thin(rows, most)
+
+
+def metric_names(db: Database, run_id: str) -> list[str]:
+    """Return the names of the metrics that the run has points of, in alphabetical order.
+
+    Raises:
+        NoSuchRun: there is no such run.
+    """
+    rows = db.conn.execute(
+        """
+        select name from metrics m
+        where exists (select 1 from points where run = :run and metric = m.id)
+        order by name
+        """,
+        {"run": runs.seq_of(db, run_id)},
+    )
+    return [name for (name,) in rows]
+
+
+def last(db: Database, run_id: str) -> dict[str, float]:
+    """Return the last finite value of every metric of the run.
+
+    Raises:
+        NoSuchRun: there is no such run.
+    """
+    rows = db.conn.execute(
+        """
+        select name, (
+          select value from points
+          where run = :run and metric = m.id and value is not null
+          order by step desc limit 1
+        ) as value
+        from metrics m order by name
+        """,
+        {"run": runs.seq_of(db, run_id)},
+    )
+    return {name: value for name, value in rows if value is not None}
+
+
+def thin(points: Sequence[Point], most: int) -> list[Point]:
+    """Return `points`, or the ends and the extremes between them where there are too many."""
+    if most < 4:
+        raise ValueError(f"a curve of {most} points was asked for; expected at least 4")
+    if len(points) <= most:
+        return list(points)
+    inner = points[1:-1]
+    buckets = (most - 2) // 2
+    kept = [points[0]]
+    for n in range(buckets):
+        bucket = inner[n * len(inner) // buckets : (n + 1) * len(inner) // buckets]
+        ends = {min(bucket, key=_value), max(bucket, key=_value)}
+        kept += sorted(ends)
+    return [*kept, points[-1]]
+
+
+def _value(point: Point) -> float:
+    return point[1]

@@ -1,0 +1,210 @@
+"""How is the registry made anew from the run folders alone?
+
+What lives in the registry alone (the queue, priorities, requests to stop) is kept for runs it still
+knows. A run whose trainer never said how it ended comes back as `running`; whoever looks next finds
+out from the process table whether that is true.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlite_utils import Database
+
+from store import intake, runs
+from store.db import StoreError, writing
+
+NEVER_STARTED = "never started; the queue is not kept in run folders"
+
+_NAME = re.compile(
+    r"(?P<id>[a-z][a-z2-7]{5})-(?P<method>[a-z0-9_+]+)-(?P<task>[a-z0-9_]+)"
+    r"(-(?P<ratio>\d+))?-s(?P<seed>\d+)"
+)
+
+
+class _Found(NamedTuple):
+    """What a run folder says of itself."""
+
+    run: runs.NewRun
+    attempts: list[dict[str, Any]]
+    created: float
+    pretrained: str
+
+
+def rebuild(db: Database, runs_dir: Path) -> int:
+    """Make the rows of all runs under `runs_dir` anew, and return how many there are.
+
+    One transaction a run, so that others can write in between; when killed in mid-work, run it
+    again. A run that has ended and whose folder is gone is dropped. A folder that is not named
+    like a run's is left alone; one without a readable `config.json` is known by its name.
+
+    Raises:
+        StoreError: `runs_dir` is not there, or a file in it cannot be read.
+    """
+    if not runs_dir.is_dir():
+        raise StoreError(f"`{runs_dir}` is no folder; a lab keeps its runs there")
+    found = sorted(_folders(runs_dir), key=lambda each: (each.created, each.run.id))
+    for each in found:
+        with writing(db, wait_s=60.0):
+            _remake(db, each)
+    with writing(db, wait_s=60.0):
+        _drop_missing(db, runs_dir, {each.run.id for each in found})
+        for each in found:
+            _set_parent(db, each)
+    return len(found)
+
+
+def _folders(runs_dir: Path) -> Iterator[_Found]:
+    for folder in runs_dir.iterdir():
+        named = _NAME.fullmatch(folder.name)
+        if named and folder.is_dir():
+            yield _read(folder, named.groupdict())
+
+
+def _read(folder: Path, named: dict[str, Any]) -> _Found:
+    config = _json(folder / "config.json")
+    attempts = [
+        record
+        for path in folder.glob("attempts/*.json")
+        if isinstance((record := _json(path)).get("attempt"), int)
+    ]
+    attempts.sort(key=lambda record: int(record["attempt"]))
+    ratio = config.get("ratio", named["ratio"])
+    times = [record["started"] for record in attempts if record.get("started")]
+    files = [folder / "config.json", folder / "command.txt"]
+    times += [path.stat().st_mtime for path in files if path.exists()]
+    run = runs.NewRun(
+        id=named["id"],
+        method=config.get("method", named["method"]),
+        task=config.get("task", named["task"]),
+        ratio=None if ratio is None else int(ratio),
+        seed=int(config.get("seed", named["seed"])),
+        preset=config.get("preset", ""),
+        recipe=config.get("recipe", ""),
+        folder=str(folder),
+        parent=None,
+        command=_command(folder, attempts),
+        gpus=0 if config.get("device") == "cpu" else 1,
+    )
+    created = min(times, default=folder.stat().st_mtime)
+    return _Found(run, attempts, created, config.get("pretrained") or "")
+
+
+def _command(folder: Path, attempts: list[dict[str, Any]]) -> list[str]:
+    """Return the first attempt's command, or what `command.txt` says, without its settings."""
+    for record in attempts:
+        if record.get("command"):
+            return [str(part) for part in record["command"]]
+    path = folder / "command.txt"
+    if not path.exists():
+        return []
+    parts = shlex.split(path.read_text(encoding="utf-8"), comments=True)
+    while parts and re.match(r"\w+=", parts[0]):
+        del parts[0]
+    return parts
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return the object in a file; an empty one where it is missing or no JSON object."""
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _remake(db: Database, found: _Found) -> None:
+    run = found.run
+    known = db.conn.execute("select 1 from runs where id = :id", {"id": run.id}).fetchone()
+    if known:
+        # the lab may have been moved
+        db.conn.execute(
+            "update runs set folder = :folder where id = :id",
+            {"id": run.id, "folder": run.folder},
+        )
+        intake.forget(db, run.id)
+    else:
+        runs.add(db, [run], at=found.created)
+    intake.take_in(db, run.id, Path(run.folder))
+    _add_attempts(db, found)
+    _settle(db, found, known=bool(known))
+
+
+def _add_attempts(db: Database, found: _Found) -> None:
+    """Put down what the runner recorded, beside what the trainer has said."""
+    seq = runs.seq_of(db, found.run.id)
+    for record in found.attempts:
+        values = {
+            "run": seq,
+            "attempt": record["attempt"],
+            "started": record.get("started"),
+            "ended": record.get("ended"),
+            "host": record.get("host"),
+            "pid": (record.get("trainer") or {}).get("pid"),
+        }
+        db.conn.execute(
+            """
+            insert into attempts (run, attempt, started, ended, host, pid)
+            values (:run, :attempt, :started, :ended, :host, :pid)
+            on conflict do update set
+              started = coalesce(excluded.started, started), ended = coalesce(ended, excluded.ended)
+            """,
+            values,
+        )
+        db.conn.execute("update runs set attempt = max(attempt, :attempt) where seq = :run", values)
+
+
+def _settle(db: Database, found: _Found, *, known: bool) -> None:
+    """Give the run the state that its folder speaks for."""
+    run = runs.get(db, found.run.id)
+    if known and run.state in runs.WAITING:
+        return
+    (began, ended) = db.conn.execute(
+        """
+        select a.started, a.ended from attempts a join runs r on r.seq = a.run
+        where r.id = :id and a.attempt = r.attempt
+        """,
+        {"id": run.id},
+    ).fetchone() or (None, None)
+    if run.end_outcome:
+        state, reason = run.end_outcome, run.end_reason
+    elif known:
+        return
+    elif found.attempts or run.last_event is not None:
+        state, reason = "running", ""
+    else:
+        state, reason = "stopped", NEVER_STARTED
+    runs.change_state(db, run.id, state, reason=reason, at=ended or found.created)
+    db.conn.execute(
+        "update runs set started = coalesce(:began, started) where id = :id",
+        {"id": run.id, "began": began},
+    )
+
+
+def _drop_missing(db: Database, runs_dir: Path, there: set[str]) -> None:
+    for run in runs.select(db, states=runs.ENDED):
+        if run.id not in there and Path(run.folder).parent.resolve() == runs_dir.resolve():
+            values = {"id": run.id}
+            db.conn.execute("update runs set parent = null where parent = :id", values)
+            db.conn.execute(
+                "delete from needs where need = (select seq from runs where id = :id)", values
+            )
+            db.conn.execute("delete from runs where id = :id", values)
+
+
+def _set_parent(db: Database, found: _Found) -> None:
+    """Find the run whose encoder this one starts from by the path `<folder>/checkpoints/FILE`."""
+    named = _NAME.fullmatch(Path(found.pretrained).parent.parent.name)
+    if named:
+        db.conn.execute(
+            """
+            update runs set parent = :parent
+            where id = :id and parent is null and exists (select 1 from runs where id = :parent)
+            """,
+            {"id": found.run.id, "parent": named["id"]},
+        )

@@ -1,0 +1,182 @@
+"""What does the registry hold? Every change of its schema, oldest first; appended to, never edited.
+
+The number of functions that a file has been through is its `user_version`. Other tables name a
+run by `seq`, its row number; people and programs name it by `id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlite_utils import Database
+
+
+def version(db: Database) -> int:
+    """Return how many migrations the file has been through."""
+    (number,) = db.conn.execute("pragma user_version").fetchone()
+    return int(number)
+
+
+def _first(db: Database) -> None:
+    """Runs, what they wait for, and all that is taken in from their folders."""
+    for statement in (
+        """
+        create table runs (
+          seq integer primary key,
+          id text not null unique,
+          method text not null,
+          task text not null,
+          ratio integer,
+          seed integer not null,
+          preset text not null,
+          recipe text not null,
+          state text not null check (state in
+            ('queued', 'blocked', 'running', 'succeeded', 'failed', 'stopped', 'lost')),
+          reason text not null default '',
+          folder text not null,
+          parent text references runs (id) deferrable initially deferred,
+          command text not null,
+          gpus integer not null,
+          priority integer not null default 0,
+          created real not null,
+          queued real,
+          started real,
+          ended real,
+          stop_requested real,
+          attempt integer not null default 0,
+          -- from here on: what events.jsonl says
+          step integer,
+          epoch real,
+          done integer,
+          total integer,
+          eta_s real,
+          last_event real,
+          end_attempt integer,
+          end_outcome text,
+          end_reason text not null default '',
+          selected_by text,
+          result text,
+          warnings integer not null default 0,
+          bad_lines integer not null default 0,
+          events_attempt integer not null default 0,
+          events_offset integer not null default 0
+        )
+        """,
+        "create index runs_created on runs (created)",
+        "create index runs_state on runs (state, created)",
+        "create index runs_method on runs (method, created)",
+        "create index runs_task on runs (task, created)",
+        "create index runs_cell on runs (method, task, created)",
+        "create index runs_cell_state on runs (method, task, state, created)",
+        "create index runs_queue on runs (state, priority desc, created)",
+        "create index runs_recipe on runs (recipe, seed)",
+        "create index runs_parent on runs (parent)",
+        """
+        create table needs (
+          run integer not null references runs (seq) on delete cascade,
+          need integer not null references runs (seq),
+          primary key (run, need)
+        ) without rowid
+        """,
+        "create index needs_need on needs (need)",
+        """
+        create table attempts (
+          run integer not null references runs (seq) on delete cascade,
+          attempt integer not null,
+          started real,
+          ended real,
+          pid integer,
+          host text,
+          first_step integer,
+          total_steps integer,
+          outcome text,
+          reason text not null default '',
+          primary key (run, attempt)
+        ) without rowid
+        """,
+        "create table metrics (id integer primary key, name text not null unique)",
+        """
+        create table points (
+          run integer not null references runs (seq) on delete cascade,
+          metric integer not null references metrics (id),
+          step integer not null,
+          value real,
+          primary key (run, metric, step)
+        ) without rowid
+        """,
+        """
+        create table results (
+          run integer not null references runs (seq) on delete cascade,
+          metric text not null,
+          value real,
+          low real,
+          high real,
+          primary key (run, metric)
+        ) without rowid
+        """,
+        """
+        create table artifacts (
+          id integer primary key,
+          run integer not null references runs (seq) on delete cascade,
+          kind text not null,
+          path text not null,
+          step integer,
+          saved real,
+          sha256 text,
+          caption text not null default '',
+          unique (run, kind, path)
+        )
+        """,
+        """
+        create table warnings (
+          run integer not null references runs (seq) on delete cascade,
+          message text not null,
+          path text not null,
+          times integer not null,
+          last real,
+          primary key (run, message, path)
+        ) without rowid
+        """,
+        """
+        create table events (
+          id integer primary key,
+          run integer not null references runs (seq) on delete cascade,
+          kind text not null,
+          line text not null
+        )
+        """,
+        "create index events_run on events (run, id)",
+        """
+        create table claims (
+          device text primary key,
+          run integer not null references runs (seq) on delete cascade,
+          since real not null
+        ) without rowid
+        """,
+        "create index claims_run on claims (run)",
+    ):
+        db.conn.execute(statement)
+
+
+def _data_versions(db: Database) -> None:
+    """Find finished runs by the version of their data."""
+    db.conn.execute(
+        """
+        create index runs_data_version on runs (task, json_extract(result, '$.data.version'))
+        where json_extract(result, '$.data.version') is not null
+        """
+    )
+
+
+def _splits(db: Database) -> None:
+    """Read what finished runs were trained and tested on without reading their whole results."""
+    db.conn.execute(
+        """
+        create index runs_splits on runs (state, json_extract(result, '$.data.split_sha256.train'),
+          json_extract(result, '$.data.split_sha256.test'), id)
+        where json_extract(result, '$.data.split_sha256.test') is not null
+        """
+    )
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_first, _data_versions, _splits]

@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxrlab import agent, launch, plan, refresh, runner
+from cxrlab.backends import local
+from cxrlab.lab import Lab
+from store import claims, runs
+from store.db import writing
+
+Make = Callable[..., runs.Run]
+LONG = ("--fake_steps", "1000", "--fake_step_s", "0.02")
+
+
+@pytest.fixture
+def working(lab: Lab) -> agent.Agent:
+    """An agent of this process, whose passes the test makes itself."""
+    return agent.Agent(lab, idle_s=1.0)
+
+
+@pytest.fixture
+def some_gpus(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Pretend to have GPUs, each with so many MiB in use; lets the lab use `allowed` of them."""
+
+    def pretend(*used: int, allowed: int | str = "all") -> None:
+        items = [
+            {"index": i, "uuid": f"GPU-{i}", "name": "H200", "used_mib": mib, "total_mib": 9999}
+            for i, mib in enumerate(used)
+        ]
+        (tmp_path / "gpus.json").write_text(json.dumps(items))
+        monkeypatch.setenv("CXRLAB_FAKE_GPUS", str(tmp_path / "gpus.json"))
+        text = lab.settings_file.read_text().replace("gpus = 0", f"gpus = {json.dumps(allowed)}")
+        lab.settings_file.write_text(text)
+
+    return pretend
+
+
+def launch_siim(lab: Lab, db: Any) -> list[launch.Launched]:
+    wants = plan.wanted(["deep_mrm"], ["siim"], ratios=[10], preset="quick")
+    return launch.carry_out(lab, db, plan.plan(wants, launch.pretrainings(db)))
+
+
+def agents_of(lab: Lab) -> list[int]:
+    """Return the living agent processes of a lab, by what their command line says."""
+    words = [b"cxrlab.agent", str(lab.root).encode()]
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and runner.process_start(int(entry.name)) is not None:
+            try:
+                line = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if all(word in line for word in words):
+                found.append(int(entry.name))
+    return found
+
+
+def states(db: Any) -> dict[str, str]:
+    return {run.id: run.state for run in runs.select(db)}
+
+
+def test_a_launched_cell_runs_through_by_itself_pre_training_first(
+    lab: Lab, db: Any, wait_for_state: Make
+) -> None:
+    first, second = launch_siim(lab, db)
+    agent.ensure_agent(lab)
+    tuned = wait_for_state(second.id, *runs.ENDED, limit_s=40)
+    before = runs.get(db, first.id)
+    assert (before.state, tuned.state) == ("succeeded", "succeeded")
+    assert before.ended is not None
+    assert tuned.started is not None
+    assert before.ended <= tuned.started
+    assert claims.held(db) == {}
+
+
+@pytest.mark.slow
+def test_ten_starts_at_once_give_one_agent(
+    lab: Lab, trainer: Make, wait_until: Callable[..., Any]
+) -> None:
+    trainer(*LONG)
+    code = (
+        "import sys; from cxrlab import agent; from cxrlab.lab import find_lab\n"
+        "agent.ensure_agent(find_lab(), idle_s=60)"
+    )
+    racers = [subprocess.Popen([sys.executable, "-P", "-c", code], cwd=lab.root) for _ in range(10)]
+    assert [racer.wait(timeout=60) for racer in racers] == [0] * 10
+    wait_until(lambda: agent.status(lab).pid is not None)
+    time.sleep(2.5)  # those that came too late try for a second
+    assert agents_of(lab) == [agent.status(lab).pid]
+
+
+def test_the_agent_ends_when_nothing_is_left_to_do(
+    lab: Lab, db: Any, trainer: Make, wait_for_state: Make, wait_until: Callable[..., Any]
+) -> None:
+    run = trainer("--fake_step_s", "0.5")
+    agent.ensure_agent(lab, idle_s=0.5)
+    wait_until(lambda: agent.status(lab).alive)
+    assert wait_for_state(run.id, *runs.ENDED).state == "succeeded"
+    wait_until(lambda: not agent.status(lab).alive)
+    assert wait_until(lambda: agents_of(lab) == [])
+
+
+def test_an_agent_without_a_registry_to_look_after_ends(
+    lab: Lab, db: Any, wait_until: Callable[..., Any]
+) -> None:
+    agent.ensure_agent(lab, idle_s=600)
+    wait_until(lambda: agent.status(lab).pid is not None)
+    lab.registry.unlink()
+    assert wait_until(lambda: agents_of(lab) == [])
+
+
+def test_kill_9_of_the_agent_ends_no_run_and_the_next_look_knows_how_it_ended(
+    lab: Lab, db: Any, trainer: Make, wait_for_state: Make, wait_until: Callable[..., Any]
+) -> None:
+    run = trainer("--fake_steps", "60", "--fake_step_s", "0.03")
+    agent.ensure_agent(lab)
+    wait_for_state(run.id, "running")
+    wait_until(lambda: (Path(run.folder) / "events.jsonl").exists())
+    (pid,) = agents_of(lab)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: agents_of(lab) == [])
+    assert local.look(Path(run.folder), 1).trainer_alive
+    assert wait_for_state(run.id, *runs.ENDED).state == "succeeded"
+
+
+def test_the_next_agent_carries_on_with_what_waits(
+    lab: Lab, db: Any, wait_for_state: Make, wait_until: Callable[..., Any]
+) -> None:
+    _, second = launch_siim(lab, db)
+    agent.ensure_agent(lab)
+    wait_until(lambda: agents_of(lab))
+    for pid in agents_of(lab):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: agents_of(lab) == [])
+    agent.carry_on(lab, db)
+    assert wait_for_state(second.id, *runs.ENDED, limit_s=40).state == "succeeded"
+
+
+def test_looking_starts_no_agent_where_nothing_waits(lab: Lab, db: Any) -> None:
+    agent.carry_on(lab, db)
+    assert agent.status(lab) == agent.Status(False)
+    assert agents_of(lab) == []
+
+
+def test_ending_the_agent_ends_no_run(
+    lab: Lab, db: Any, trainer: Make, wait_for_state: Make, wait_until: Callable[..., Any]
+) -> None:
+    run = trainer(*LONG)
+    agent.ensure_agent(lab)
+    wait_until(lambda: agent.status(lab).pid)
+    wait_until(lambda: local.look(Path(run.folder), 1).trainer_alive)
+    assert agent.end(lab) is True
+    assert agent.status(lab).alive is False
+    assert agent.end(lab) is False
+    time.sleep(0.3)
+    assert local.look(Path(run.folder), 1).trainer_alive
+
+
+def test_runs_beyond_the_places_wait_and_say_for_what(
+    lab: Lab, db: Any, trainer: Make, working: agent.Agent
+) -> None:
+    made = [trainer(*LONG) for _ in range(3)]
+    working.one_pass()
+    assert [runs.get(db, run.id).state for run in made] == ["running", "running", "queued"]
+    assert runs.get(db, made[2].id).reason == "waits for a free CPU slot"
+    assert claims.held(db) == {"cpu:0": made[0].id, "cpu:1": made[1].id}
+
+
+def test_a_place_that_becomes_free_is_given_to_the_longest_waiting(
+    db: Any, trainer: Make, working: agent.Agent, wait_until: Callable[..., Any]
+) -> None:
+    made = [trainer("--fake_steps", str(n)) for n in (3, 1000, 1000, 1000)]
+    for run in made[1:]:
+        with writing(db):
+            row = json.dumps([*run.command, "--fake_step_s", "0.05"])
+            db.conn.execute("update runs set command = ? where id = ?", (row, run.id))
+
+    def step() -> bool:
+        working.one_pass()
+        return runs.get(db, made[2].id).state == "running"
+
+    wait_until(step)
+    assert [runs.get(db, run.id).state for run in made] == [
+        "succeeded",
+        "running",
+        "running",
+        "queued",
+    ]
+
+
+def test_free_gpus_are_given_by_uuid(
+    db: Any, trainer: Make, working: agent.Agent, some_gpus: Callable[..., None]
+) -> None:
+    some_gpus(9000, 3, 2)
+    one, two = trainer(*LONG, gpus=1), trainer(*LONG, gpus=1)
+    third = trainer(*LONG, gpus=1)
+    working.one_pass()
+    assert claims.held(db) == {"GPU-2": one.id, "GPU-1": two.id}
+    waiting = runs.get(db, third.id)
+    assert (waiting.state, waiting.reason) == (
+        "queued",
+        "waits for 1 free GPU (2 held by this lab's runs, 1 used by others)",
+    )
+
+
+def test_the_labs_limit_on_gpus_holds(
+    db: Any, trainer: Make, working: agent.Agent, some_gpus: Callable[..., None]
+) -> None:
+    some_gpus(3, 3, 3, allowed=1)
+    made = [trainer(*LONG, gpus=1) for _ in range(2)]
+    working.one_pass()
+    assert [runs.get(db, run.id).state for run in made] == ["running", "queued"]
+
+
+def test_a_run_that_wants_many_gpus_is_not_overtaken_but_the_cpu_is_used(
+    db: Any, trainer: Make, working: agent.Agent, some_gpus: Callable[..., None]
+) -> None:
+    some_gpus(3, 9000)
+    many, few, none = trainer(gpus=2), trainer(gpus=1), trainer(*LONG)
+    working.one_pass()
+    assert [runs.get(db, run.id).state for run in (many, few, none)] == [
+        "queued",
+        "queued",
+        "running",
+    ]
+
+
+def test_gpus_that_cannot_be_read_are_named_as_the_reason(
+    db: Any, trainer: Make, working: agent.Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXRLAB_FAKE_GPUS", "/no/such/file")
+    run = trainer(gpus=1)
+    working.one_pass()
+    waiting = runs.get(db, run.id)
+    assert waiting.state == "queued"
+    assert "/no/such/file" in waiting.reason
+
+
+def test_settings_that_are_being_edited_hold_nothing_up(
+    lab: Lab, db: Any, trainer: Make, working: agent.Agent
+) -> None:
+    lab.settings_file.write_text("[launch\n")
+    run = trainer(*LONG)
+    working.one_pass()
+    assert runs.get(db, run.id).state == "running"
+
+
+def test_a_resumed_run_is_given_its_checkpoint_by_the_agent(
+    lab: Lab, db: Any, trainer: Make, working: agent.Agent, wait_for_state: Make
+) -> None:
+    run = trainer("--fake_steps", "40", "--fake_step_s", "0.05")
+    working.one_pass()
+    folder = Path(run.folder)
+    deadline = time.monotonic() + 20
+    while not (folder / "checkpoints" / "last.pt").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    record = local.read_record(folder, 1)
+    assert record is not None
+    os.kill(record["trainer"]["pid"], signal.SIGKILL)
+    launch.resume(lab, db, wait_for_state(run.id, "lost"))
+    working.one_pass()
+    done = wait_for_state(run.id, *runs.ENDED)
+    assert (done.state, done.attempt) == ("succeeded", 2)
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    starts = [event["step"] for event in events if event["kind"] == "start"]
+    assert len(starts) == 2
+    assert starts[1] > 0
+
+
+def test_a_run_that_is_stopped_before_the_agent_comes_never_starts(
+    lab: Lab, db: Any, trainer: Make, working: agent.Agent
+) -> None:
+    run = trainer()
+    launch.stop(lab, db, run)
+    working.one_pass()
+    assert runs.get(db, run.id).state == "stopped"
+    assert not (Path(run.folder) / "attempts").exists()
+
+
+def test_a_run_that_can_not_be_started_is_failed_and_holds_nothing(
+    db: Any, new_run: Make, working: agent.Agent
+) -> None:
+    run = new_run()
+    Path(run.folder).rmdir()
+    working.one_pass()
+    failed = runs.get(db, run.id)
+    assert failed.state == "failed"
+    assert failed.reason.startswith("cannot be started")
+    assert claims.held(db) == {}
+
+
+def test_the_agent_does_not_inherit_the_mark_of_a_run(
+    lab: Lab, db: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., Any]
+) -> None:
+    monkeypatch.setenv(runner.FOLDER_MARK, str(lab.runs_dir / "some"))
+    agent.ensure_agent(lab, idle_s=60)
+    pid = wait_until(lambda: agent.status(lab).pid)
+    assert pid not in runner.processes_of(lab.runs_dir / "some")
+
+
+def test_a_pass_does_not_fail_when_the_registry_does(lab: Lab, working: agent.Agent) -> None:
+    lab.registry.unlink(missing_ok=True)
+    lab.registry.write_text("no database, and long enough to be refused as one" * 10)
+    assert working.one_pass() is True
+    assert working.complaint
+
+
+def test_refreshing_and_giving_leave_no_zombie(
+    lab: Lab, db: Any, trainer: Make, working: agent.Agent, wait_for_state: Make
+) -> None:
+    run = trainer()
+    working.one_pass()
+    wait_for_state(run.id, "succeeded")
+    (child,) = working.children
+    child.wait(timeout=10)
+    working.one_pass()
+    assert working.children == []
+    refresh.refresh(lab, db)

@@ -1,0 +1,150 @@
+"""Every statement that the store makes goes by an index."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import artifacts, cells, claims, intake, matching, points, rebuild, results, runs
+
+MODULES = ("runs", "points", "artifacts", "results", "cells", "claims", "intake", "matching")
+NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words"}
+
+QUERIES: dict[str, Callable[[Any], object]] = {
+    "runs.get": lambda db: runs.get(db, "aaaaaa"),
+    "runs.find": lambda db: runs.find(db, "aaa"),
+    "runs.select": lambda db: [
+        runs.select(db, states=states, method=method, task=task, limit=20)
+        for states in ((), ("queued",), ("queued", "running", "lost"))
+        for method in (None, "mrm")
+        for task in (None, "siim")
+    ],
+    "runs.count": lambda db: [
+        runs.count(db, states=states, method=method, task=task)
+        for states in ((), ("queued",), ("queued", "running", "lost"))
+        for method in (None, "mrm")
+        for task in (None, "siim")
+    ],
+    "runs.next_queued": lambda db: runs.next_queued(db, 3),
+    "runs.seq_of": lambda db: runs.seq_of(db, "aaaaaa"),
+    "runs.add": lambda db: runs.add(db, [describe("dddddd", needs=("aaaaaa",))]),
+    "runs.add_unless_there": lambda db: runs.add_unless_there(db, [describe("eeeeee")]),
+    "runs.change_state": lambda db: runs.change_state(db, "aaaaaa", "running"),
+    "runs.release_waiting": lambda db: runs.release_waiting(db),
+    "runs.start_attempt": lambda db: runs.start_attempt(db, "aaaaaa", 1.0),
+    "runs.request_stop": lambda db: runs.request_stop(db, "aaaaaa", 1.0),
+    "runs.remove": lambda db: runs.remove(db, "cccccc"),
+    "points.curve": lambda db: points.curve(db, "aaaaaa", "train/loss", after=3),
+    "points.metric_names": lambda db: points.metric_names(db, "aaaaaa"),
+    "points.last": lambda db: points.last(db, "aaaaaa"),
+    "artifacts.of_run": lambda db: artifacts.of_run(db, "aaaaaa", "last"),
+    "artifacts.newest_encoder": lambda db: artifacts.newest_encoder(db, "mrm", preset="quick"),
+    "results.of_run": lambda db: results.of_run(db, "aaaaaa"),
+    "results.document": lambda db: results.document(db, "aaaaaa"),
+    "results.of_data_version": lambda db: results.of_data_version(db, "pretrain", "V3"),
+    "results.warnings": lambda db: results.warnings(db, "aaaaaa"),
+    "results.attempts": lambda db: results.attempts(db, "aaaaaa"),
+    "results.kept_events": lambda db: results.kept_events(db, "aaaaaa"),
+    "cells.groups": cells.groups,
+    "cells.open_runs": cells.open_runs,
+    "cells.splits": cells.splits,
+    "claims.claim": lambda db: claims.claim(db, "aaaaaa", ["GPU-1"]),
+    "claims.release": lambda db: claims.release(db, "aaaaaa"),
+    "claims.held": claims.held,
+    "intake.take_in": lambda db: intake.take_in(db, "aaaaaa", Path(runs.get(db, "aaaaaa").folder)),
+    "intake.forget": lambda db: intake.forget(db, "aaaaaa"),
+    "matching.ids": lambda db: matching.ids(db, [("state", "run")], limit=20),
+    "matching.count": lambda db: matching.count(db, []),
+    "rebuild.rebuild": lambda db: rebuild.rebuild(db, Path(runs.get(db, "aaaaaa").folder).parent),
+}
+
+# tables with a row a metric or a device, of which all are wanted
+SMALL = {"m", "metrics", "claims", "CONSTANT"}
+
+
+def describe(id: str, **fields: Any) -> runs.NewRun:
+    new = runs.NewRun(id, "mrm", "siim", 10, 0, "quick", f"r-{id}", f"/{id}", None, ["true"], 0)
+    return new._replace(**fields)
+
+
+@pytest.fixture
+def filled(db: Any, add_run: Any, write_events: Any) -> Any:
+    folder = add_run("aaaaaa", task="pretrain", state="succeeded")
+    add_run("bbbbbb", needs=("aaaaaa",))
+    add_run("cccccc")
+    claims.claim(db, "bbbbbb", ["GPU-0"])
+    write_events(
+        folder,
+        {"kind": "start", "step": 0},
+        {"kind": "metrics", "step": 5, "values": {"train/loss": 1.0}},
+        {"kind": "checkpoint", "kind_of": "encoder", "path": "e.pt"},
+    )
+    intake.take_in(db, "aaaaaa", folder)
+    write_events(
+        folder,
+        {"kind": "start", "step": 4},
+        {"kind": "metrics", "step": 5, "values": {"val/loss": 1.0}},
+        {"kind": "sample", "path": "s.png"},
+        {"kind": "warning", "message": "w"},
+        {"kind": "result", "values": {"test/Dice": 1.0}},
+        {"kind": "end", "outcome": "succeeded"},
+    )
+    return db
+
+
+def plans_of(db: Any, act: Callable[[Any], object]) -> list[tuple[str, str]]:
+    """Every statement that `act` makes, with each line of its plan."""
+    made: list[str] = []
+    db.conn.set_trace_callback(made.append)
+    act(db)
+    db.conn.set_trace_callback(None)
+    planned = [sql for sql in made if re.match(r"\s*(select|insert|update|delete)", sql)]
+    assert planned, "nothing was asked of the registry"
+    return [
+        (sql, detail)
+        for sql in planned
+        for *_, detail in db.conn.execute(f"explain query plan {sql}")
+    ]
+
+
+def reads_it_all(detail: str) -> bool:
+    """Whether a plan walks a whole table; the list of runs may, in the order of its index."""
+    scan = re.match(r"SCAN (\S+)(.*)", detail)
+    if not scan or scan[1] in SMALL:
+        return False
+    in_order = re.search(r"USING (COVERING )?INDEX runs_", scan[2])
+    return not (scan[1] == "runs" and in_order)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_no_statement_walks_through_a_whole_table(filled: Any, name: str) -> None:
+    walks = [(sql, line) for sql, line in plans_of(filled, QUERIES[name]) if reads_it_all(line)]
+    assert walks == []
+
+
+@pytest.mark.parametrize("name", ["runs.select", "runs.next_queued", "matching.ids"])
+def test_a_page_of_runs_is_read_in_order_and_not_sorted(filled: Any, name: str) -> None:
+    assert [line for _, line in plans_of(filled, QUERIES[name]) if "TEMP B-TREE" in line] == []
+
+
+def test_every_public_function_of_the_store_is_among_those_looked_at() -> None:
+    public = {
+        f"{module}.{name}"
+        for module in MODULES
+        for name, value in vars(importlib.import_module(f"store.{module}")).items()
+        if inspect.isfunction(value)
+        and value.__module__ == f"store.{module}"
+        and not name.startswith("_")
+    }
+    assert public - NO_QUERY <= set(QUERIES)
+
+
+def test_a_walk_through_all_points_would_be_noticed(filled: Any) -> None:
+    act = lambda db: db.conn.execute("select sum(value) from points").fetchall()  # noqa: E731
+    assert any(reads_it_all(line) for _, line in plans_of(filled, act))

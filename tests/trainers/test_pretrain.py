@@ -1,0 +1,191 @@
+"""The pre-training program as a person runs it: alone, under torchrun, killed, resumed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trainers import checkpoints, weights
+from trainers.pretrain import main
+
+TINY = (
+    "--preset quick --image_px 32 --patch_px 8 --embed_dim 24 --num_heads 2 --depth 12 "
+    "--decoder_dim 16 --decoder_depth 1 --bert_dim 16 --bert_depth 1 --bert_heads 2 "
+    "--report_length 16 --vocab_size 200 --device cpu --threads 1 --log_every 1 --warmup_epochs 0"
+).split()
+DEEP = "--aux_dim 16 --aux_depth 1 --aux_heads 2".split()
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 40 small pictures with reports in MRM's form."""
+    root = tmp_path_factory.mktemp("records")
+    rng = np.random.default_rng(0)
+    words = "no focal consolidation small left pleural effusion heart size is normal".split()
+    with (root / "training.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_path", "report_content"])
+        for i in range(40):
+            Image.fromarray(rng.integers(0, 255, (40, 40), dtype=np.uint8)).save(root / f"{i}.png")
+            writer.writerow([f"{i}.png", "FINAL REPORT " + " ".join(rng.choice(words, 8)) + " ."])
+    return root
+
+
+def losses(folder: Path) -> list[float]:
+    """Return the training losses by step, the later attempt's where two logged one."""
+    found: dict[int, float] = {}
+    for line in (folder / "events.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        if event["kind"] == "metrics" and "train/loss" in event["values"]:
+            found[event["step"]] = event["values"]["train/loss"]
+    return [found[step] for step in sorted(found)]
+
+
+def arguments(records: Path, folder: Path, *more: str) -> list[str]:
+    return ["--data_path", str(records), "--output_dir", str(folder), *TINY, *more]
+
+
+@pytest.mark.parametrize("method", ["mrm", "deep_mrm"])
+def test_a_pretraining_leaves_everything_the_contract_names(
+    records: Path, tmp_path: Path, method: str
+) -> None:
+    more = DEEP if method == "deep_mrm" else []
+    options = ["--method", method, "--steps", "6", "--batch_size", "8", *more]
+    assert main(arguments(records, tmp_path, *options)) == 0
+    for name in ("config.json", "command.txt", "events.jsonl", "result.json", "provenance.json",
+                 "checkpoints/last.pt", "checkpoints/encoder.pt"):  # fmt: skip
+        assert (tmp_path / name).is_file(), name
+    result = json.loads((tmp_path / "result.json").read_text())
+    encoder = tmp_path / "checkpoints/encoder.pt"
+    assert result["checkpoint_sha256"] == checkpoints.sha256(encoder)
+    parts = [v for k, v in result["values"].items() if k in ("val/loss_image", "val/loss_report")]
+    assert all(np.isfinite(parts))
+    assert len(parts) == 2
+    state, size, _ = weights.load_encoder(encoder)
+    assert (size.embed_dim, size.depth) == (24, 12)
+    assert state["blocks.11.norm2.weight"].shape == (24,)
+
+
+def test_the_printed_configuration_is_accepted_and_prints_the_same_again(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments(records, tmp_path), "--print-config"]) == 0
+    first = capsys.readouterr().out
+    (tmp_path / "c.json").write_text(first)
+    assert main(["--config", str(tmp_path / "c.json"), "--print-config"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(first)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--method", "mrmm"], 3, "no method is called `mrmm`"),
+        (["--mask_ratio", "1.5"], 2, "mask_ratio"),
+        (["--batch_size", "0"], 2, "batch_size"),
+        (["--no_such_thing", "1"], 2, "no_such_thing"),
+        (["--data_path", "/nowhere"], 3, "/nowhere"),
+        (["--pretrained", "/nowhere.pth"], 3, "/nowhere.pth"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line_with_its_exit_code(
+    records: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    code: int,
+    says: str,
+) -> None:
+    assert main(arguments(records, tmp_path / "run", *options)) == code
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert says in last
+
+
+def test_a_folder_that_holds_a_training_is_not_overwritten(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = arguments(records, tmp_path, "--steps", "2", "--batch_size", "8")
+    assert main(options) == 0
+    before = checkpoints.sha256(tmp_path / checkpoints.LAST)
+    assert main(options) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert checkpoints.sha256(tmp_path / checkpoints.LAST) == before
+
+
+def run(*words: str, **kwargs: object) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+    return subprocess.Popen(
+        [sys.executable, *words],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        **kwargs,  # type: ignore[call-overload]
+    )
+
+
+def wait_for_step(folder: Path, step: int, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        path = folder / "events.jsonl"
+        if path.exists() and len(losses_so_far(path)) >= step:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"step {step} was not reached")
+
+
+def losses_so_far(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if '"train/loss"' in line]
+
+
+@pytest.mark.slow
+def test_a_killed_pretraining_resumes_to_the_same_weights_bit_for_bit(
+    records: Path, tmp_path: Path
+) -> None:
+    options = ["--method", "mrm", "--steps", "60", "--batch_size", "8", "--save_every_s", "0.2"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert main(arguments(records, whole, *options)) == 0
+    process = run("-m", "trainers.pretrain", *arguments(records, cut, *options))
+    wait_for_step(cut, 15, process)
+    process.kill()
+    assert process.wait(60) == -signal.SIGKILL
+    last = cut / checkpoints.LAST
+    again = ["--resume", str(last)] if last.exists() else []
+    assert main(arguments(records, cut, *options, *again)) == 0
+    assert losses(cut) == losses(whole)
+    theirs, ours = (checkpoints.load(f / checkpoints.LAST)["model"] for f in (whole, cut))
+    for name, value in theirs.items():
+        assert torch.equal(value, ours[name]), name
+
+
+def test_the_notebooks_own_options_run_unchanged(records: Path, tmp_path: Path) -> None:
+    """The options of the lab's launch line, with MAE's weights in their published layout."""
+    mae = tmp_path / "mae_pretrain_vit_base.pth"
+    source = tmp_path / "source"
+    wide = ["--embed_dim", "64", "--num_heads", "1"]  # published files say 64 a head
+    assert main(arguments(records, source, "--steps", "1", "--batch_size", "8", *wide)) == 0
+    state, _, _ = weights.load_encoder(source / checkpoints.ENCODER)
+    torch.save({"model": state}, mae)
+    shutil.rmtree(source)
+    line = (
+        "--num_workers 2 --accum_iter 2 --batch_size 4 --model mrm --norm_pix_loss "
+        f"--mask_ratio 0.75 --epochs 1 --warmup_epochs 40 --blr 3e-4 --weight_decay 0.05 "
+        f"--resume {mae} --data_path {records} --output_dir {tmp_path / 'work_dir'}"
+    )
+    small = TINY[: TINY.index("--warmup_epochs")]
+    assert main([*small, *wide, *line.split()]) == 0
+    config = json.loads((tmp_path / "work_dir" / "config.json").read_text())
+    assert config["pretrained"] == str(mae)
+    result = json.loads((tmp_path / "work_dir" / "result.json").read_text())
+    assert result["encoder"]["sha256"] == checkpoints.sha256(mae)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cxrlab.lab import Lab
+from cxrlab.tui import themes
+from cxrlab.tui.app import SCREENS
+from cxrlab.tui.screens.help import Help
+from cxrlab.tui.widgets.table import Table
+
+Wait = Callable[..., Any]
+Shown = Callable[[Any], str]
+
+
+async def test_number_keys_change_the_place_and_keep_the_cursor(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.query_one(Table).count == 3)
+        await pilot.press("down", "right")
+        await pilot.press("2")
+        await until(pilot, lambda: "11 runs" in shown(app))
+        await pilot.press("1")
+        await until(pilot, lambda: "pre-training" in shown(app))
+        assert (app.screen.query_one(Table).row, app.screen.query_one(Table).column) == (1, 2)
+
+
+@pytest.mark.parametrize("place", list(SCREENS))
+async def test_help_names_every_key_of_the_screen(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, place: str
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(100, 60)) as pilot:
+        await pilot.press(str(list(SCREENS).index(place) + 1))
+        await until(pilot, lambda: app.screen.title == place)
+        bound = [key for chain in app.screen.active_bindings.values() for key in [chain.binding]]
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, Help) and "Keys" in shown(app))
+        said = shown(app)
+        for binding in bound:
+            if binding.key.isalpha() and len(binding.key) == 1:
+                assert f" {binding.key} " in said, binding
+        assert "✗ failed" in said
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen.title == place)
+
+
+async def test_t_turns_from_dark_to_light_and_back(
+    full_lab: Lab, make_app: Wait, until: Wait
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.query_one(Table).count == 3)
+        dark = app.screen.styles.background
+        await pilot.press("t")
+        assert app.theme == themes.LIGHT.name
+        await until(pilot, lambda: app.screen.styles.background != dark)
+        await pilot.press("t")
+        assert app.theme == themes.DARK.name
+
+
+async def test_q_quits(full_lab: Lab, make_app: Wait, until: Wait) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.query_one(Table).count == 3)
+        await pilot.press("q")
+        await asyncio.sleep(0.2)
+        assert not app.is_running or app._exit
+
+
+async def test_a_broken_registry_is_told_once_and_the_keys_live(
+    empty_lab: Lab, make_app: Wait, until: Wait, told: Shown, shown: Shown
+) -> None:
+    empty_lab.registry.write_bytes(b"this is no registry" * 100)
+    app = make_app(empty_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "cannot open the registry" in told(app))
+        await pilot.pause(0.5)
+        assert told(app).count("cannot open the registry") == 1
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "Keys: grid" in shown(app))
+
+
+def test_the_dashboard_loads_no_torch() -> None:
+    code = "import sys, cxrlab.tui.app; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

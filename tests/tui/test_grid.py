@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cxrlab.lab import Lab, find_lab
+from cxrlab.tui.screens.grid import GridScreen, best_cells
+from cxrlab.tui.widgets.table import Table
+
+Wait = Callable[..., Any]
+
+
+def at(app: Any) -> tuple[str, str, int | None]:
+    cell = app.screen.cell
+    return cell.method, cell.metric, cell.ratio
+
+
+@pytest.mark.parametrize(
+    ("keys", "row", "column"),
+    [
+        ("right right down", 1, 3),
+        ("w w j", 1, 3),
+        ("w w w h b j j k", 1, 2),
+        ("G", 2, 1),
+        ("G g", 0, 1),
+        ("left up", 0, 1),
+        ("down down down down", 2, 1),
+        ("right right right right right right right right right", 0, 6),
+    ],
+)
+async def test_keys_move_the_cursor_from_cell_to_cell(
+    full_lab: Lab, make_app: Wait, until: Wait, keys: str, row: int, column: int
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.query_one(Table).count == 3)
+        await pilot.press(*keys.split())
+        table = app.screen.query_one(Table)
+        assert (table.row, table.column) == (row, column)
+
+
+async def test_the_first_column_stays_while_the_rest_scrolls(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str]
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.query_one(Table).count == 3)
+        assert "shenzhen_lungs" not in shown(app).splitlines()[1]
+        await pilot.press(*["right"] * 6)
+        await until(pilot, lambda: "shenzhen_lungs" in shown(app).splitlines()[1])
+        assert shown(app).splitlines()[3].startswith(" random ")
+
+
+async def test_the_grid_shows_the_papers_number_where_it_was_measured_alike(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str]
+) -> None:
+    source = full_lab.settings_file.read_text()
+    full_lab.settings_file.write_text(source.replace('"siim", ', '"siim", "siim_legacy", '))
+    app = make_app(find_lab(full_lab.root))
+    async with app.run_test(size=(200, 60)) as pilot:
+        await until(pilot, lambda: "72.2 ±1.0 (3)" in shown(app))
+        assert "· [73.2]" in shown(app)
+        assert "72.2 ±1.0 (3) [" not in shown(app)
+
+
+async def test_the_grid_shows_number_and_state(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str]
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await until(pilot, lambda: "72.2 ±1.0 (3)" in shown(app))
+        for said in ("65.5 (1)", "▶ running 43 %", "✗ failed", "? lost", "■ stopped", "◦ queued"):
+            assert said in shown(app)
+
+
+async def test_the_best_cell_of_a_task_stands_out_and_losses_do_not_compare(
+    full_lab: Lab, make_app: Wait, until: Wait
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.query_one(Table).count == 3)
+        best = best_cells(app.screen._grid)
+        assert [(cell.method, cell.task, cell.ratio) for cell in best] == [("mrm", "siim", 10)]
+
+
+async def test_enter_shows_the_runs_seeds_and_checkpoints_behind_a_cell(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str]
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.query_one(Table).count == 3)
+        await pilot.press("down", "right", "right")
+        assert at(app) == ("mrm", "Dice", 10)
+        await pilot.press("enter")
+        await until(pilot, lambda: "siimca" in shown(app))
+        for said in ("siimaa", "siimba", "73.1", "checkpoints/best.pt", "predicting nothing: 64.7"):
+            assert said in shown(app)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: "seed 1  siimba" in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "siimca" in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, GridScreen))
+
+
+async def test_l_opens_the_form_for_the_cell_under_the_cursor(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str]
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.query_one(Table).count == 3)
+        await pilot.press("down", "right", "right", "right", "l")
+        await until(pilot, lambda: "Launch mrm siim 100 %" in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, GridScreen))
+
+
+async def test_a_baseline_cannot_be_pretrained(
+    full_lab: Lab, make_app: Wait, until: Wait, told: Callable[[Any], str]
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.query_one(Table).count == 3)
+        await pilot.press("l")
+        await until(pilot, lambda: "nothing to pre-train" in told(app))
+        assert isinstance(app.screen, GridScreen)
+
+
+async def test_a_click_moves_and_a_second_click_opens(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str]
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.screen.query_one(Table).count == 3)
+        x = shown(app).splitlines()[4].index("72.2")
+        await pilot.click(Table, offset=(x, 3))
+        assert at(app) == ("mrm", "Dice", 10)
+        await pilot.pause(0.6)
+        await pilot.click(Table, offset=(x, 3))
+        await until(pilot, lambda: "siimca" in shown(app))
+
+
+async def test_an_empty_lab_says_what_to_do_next(
+    empty_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str]
+) -> None:
+    app = make_app(empty_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "Nothing has run in this lab yet" in shown(app))
+        for said in ("cxrlab data generate", "cxrlab demo", "mimic_cxr", "press l to launch"):
+            assert said in shown(app)
+
+
+async def test_the_grid_changes_when_another_process_writes(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str], add_run: Wait
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await until(pilot, lambda: "2 running" not in shown(app) and "1 running" in shown(app))
+        add_run(full_lab, "newone", "deep_mrm", "siim", ratio=100, state="running")
+        await until(pilot, lambda: "2 running" in shown(app))

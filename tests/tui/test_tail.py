@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from cxrlab.tui.tail import PIECE, Line, last_piece, next_piece, piece_before
+
+
+def lines_of(count: int) -> bytes:
+    return b"".join(b"line %06d\n" % n for n in range(count))
+
+
+def test_the_end_of_a_large_log_begins_with_a_whole_line(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_bytes(lines_of(50_000))
+    piece = last_piece(log)
+    assert piece.lines[-1].text == "line 049999"
+    assert piece.lines[0].text.startswith("line ")
+    assert len(piece.lines) <= PIECE // 12
+    assert piece.end == log.stat().st_size
+
+
+def test_pieces_read_backwards_join_to_the_whole_file(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_bytes(lines_of(20_000))
+    piece = last_piece(log)
+    lines = piece.lines
+    while piece.start > 0:
+        piece = piece_before(log, piece.start)
+        lines = piece.lines + lines
+    assert [line.text for line in lines] == [f"line {n:06d}" for n in range(20_000)]
+    assert lines[7] == Line(7 * 12, "line 000007")
+
+
+def test_reading_on_gives_only_what_is_new(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_bytes(b"one\ntwo\n")
+    end = last_piece(log).end
+    with log.open("ab") as file:
+        file.write(b"three\nfou")
+    piece = next_piece(log, end)
+    assert [line.text for line in piece.lines] == ["three"]
+    assert piece.unfinished == "fou"
+    assert next_piece(log, piece.end).unfinished == "fou"
+
+
+def test_a_log_written_anew_is_noticed(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_bytes(lines_of(100))
+    end = last_piece(log).end
+    log.write_bytes(b"fresh\n")
+    piece = next_piece(log, end)
+    assert piece.shrunk
+    assert [line.text for line in piece.lines] == ["fresh"]
+
+
+def test_a_missing_log_is_an_empty_one(tmp_path: Path) -> None:
+    assert last_piece(tmp_path / "none").lines == []
+    assert next_piece(tmp_path / "none", 0).lines == []
+
+
+def test_a_line_without_an_end_is_not_read_again_for_ever(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_bytes(b"50%\r" * (PIECE // 2))
+    piece = next_piece(log, 0)
+    assert piece.end == log.stat().st_size
+    assert [line.text for line in piece.lines] == ["50%"]

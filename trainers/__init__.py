@@ -1,0 +1,1 @@
+"""Training programs, each run alone: `python -m trainers.pretrain`, `finetune`, `evaluate`."""

@@ -1,0 +1,111 @@
+"""How a trainer tells what it is doing: one JSON line per event in `events.jsonl`.
+
+Standard library only. Each line is written and flushed by itself (about 10 microseconds), so that
+a killed process loses nothing it has said. Nothing here waits for a reader.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+FILE_NAME = "events.jsonl"
+Outcome = Literal["succeeded", "stopped", "failed"]
+
+
+class EventLog:
+    """Appends events to one run folder; does nothing on ranks other than 0.
+
+    A file that a crash left without a final newline is closed with one first, so that the torn
+    line stays alone and the next event is whole.
+    """
+
+    def __init__(self, folder: Path, *, enabled: bool = True) -> None:
+        self._file: TextIO | None = None
+        if enabled:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / FILE_NAME
+            torn = path.exists() and path.stat().st_size > 0 and _last_byte(path) != b"\n"
+            self._file = path.open("a", encoding="utf-8", buffering=1)
+            if torn:
+                self._file.write("\n")
+
+    def write(self, kind: str, **values: Any) -> None:
+        """Append one event; numbers that are not finite are written as null."""
+        if self._file is None:
+            return
+        event = {"t": time.time(), "kind": kind, **values}
+        try:
+            line = json.dumps(event, allow_nan=False, ensure_ascii=False)
+        except ValueError:
+            line = json.dumps(finite(event), ensure_ascii=False)
+        self._file.write(line + "\n")
+
+    def start(self, step: int, *, total_steps: int) -> None:
+        """Say that a process begins after `step` finished updates (0: from scratch)."""
+        attempt = int(os.environ.get("CXRLAB_ATTEMPT", "1"))
+        self.write(
+            "start",
+            step=step,
+            attempt=attempt,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            total_steps=total_steps,
+        )
+
+    def metrics(self, step: int, values: Mapping[str, float], *, epoch: float) -> None:
+        """Give all values of one logged step in one line."""
+        self.write("metrics", step=step, epoch=round(epoch, 4), values=dict(values))
+
+    def progress(self, done: int, total: int, *, eta_s: float | None) -> None:
+        """Say how many of `total` updates are done and how many seconds are left."""
+        self.write("progress", done=done, total=total, eta_s=eta_s)
+
+    def checkpoint(self, kind_of: str, path: str, *, step: int, sha256: str | None = None) -> None:
+        """Name a checkpoint (`last`, `best`, `encoder`) by its path within the run folder."""
+        self.write("checkpoint", kind_of=kind_of, path=path, step=step, sha256=sha256)
+
+    def sample(self, path: str, caption: str) -> None:
+        """Name a picture by its path within the run folder."""
+        self.write("sample", path=path, caption=caption)
+
+    def warning(self, message: str, **where: Any) -> None:
+        """Report what was skipped or odd, with its path."""
+        self.write("warning", message=message, **where)
+
+    def result(self, **values: Any) -> None:
+        """Give the content of `result.json`."""
+        self.write("result", **values)
+
+    def end(self, outcome: Outcome, reason: str = "") -> None:
+        """Close the run; this outranks the exit status."""
+        self.write("end", outcome=outcome, reason=reason)
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
+
+
+def finite(value: Any) -> Any:
+    """Return `value` with null for each number that is not finite, which JSON cannot hold."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,459 @@
+"""The one training loop: device, precision, accumulation, validation, stopping, resuming.
+
+It is read from top to bottom. A method or task gives a module whose `forward` returns losses by
+name; everything about when and how it is trained stands here.
+
+An update is one step of the optimiser, after `accum_iter` micro-batches on each process. Which
+items an update sees follows from the seed and its number alone, and each item's randomness from
+the seed, the epoch and its index; so a run that was cut and resumed ends bit for bit (on a CPU)
+where an undisturbed one ends, with any number of loader workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trainers import checkpoints, distributed, optim
+from trainers.config import ConfigError, InputError
+from trainers.distributed import World
+from trainers.events import EventLog
+from trainers.feed import Batches, Skipped, open_loader
+from trainers.training import Training
+
+logger = logging.getLogger(__name__)
+
+
+class Job(NamedTuple):
+    """What is trained, on what, and how it is judged on the way."""
+
+    model: nn.Module
+    train: Any
+    """A data set of `trainers.data.batch`; may have `epoch_indices(rng)` as its sampler."""
+    validate: Callable[[nn.Module], dict[str, float]]
+    """Called in eval mode on the bare module; returns `val/NAME` values, alike on all ranks."""
+    select: tuple[str, Literal["higher", "lower"]] | None
+    """Validation metric by which `best.pt` is kept; None keeps only the last weights.
+
+    The schedule `plateau` goes by it too, and by `val/loss` where there is none."""
+    depth: int
+    """Encoder blocks, for layer decay."""
+    config: dict[str, Any]
+    """The resolved configuration, stored in each checkpoint."""
+    size: dict[str, Any] | None = None
+    """The shapes of the encoder, stored in each checkpoint, where the configuration lacks them."""
+    rate_of: Callable[[str], float] | None = None
+    """The share of the learning rate at which a parameter is trained, by its name; None: all."""
+
+
+class Finished(NamedTuple):
+    """How a training ended."""
+
+    step: int
+    seconds: float
+    """Time spent training, over all attempts."""
+    skipped: int
+    """Items that could not be read, counted once each in this attempt."""
+    best: float | None
+    values: dict[str, float]
+    """The last validation."""
+
+
+class Stopped(Exception):
+    """SIGTERM or SIGINT came; `last.pt` is written."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class NonFiniteLoss(Exception):
+    """A loss is NaN or infinite; names the step, the part and the items."""
+
+
+def pick_device(wanted: str) -> torch.device:
+    """Return the device for `auto`, `cpu` or `cuda`.
+
+    Raises:
+        ConfigError: `cuda` is asked for where there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("`device` is `cuda`, but torch sees no CUDA device here")
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Move the tensors of a batch, without waiting, and leave the rest."""
+    return {
+        k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()
+    }
+
+
+def autocast(config: Training, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Return the autocast context of the configured precision."""
+    if config.precision == "fp32":
+        return contextlib.nullcontext()
+    kind = torch.bfloat16 if config.precision == "bf16" else torch.float16
+    return torch.autocast(device.type, dtype=kind)
+
+
+class _Signals:
+    """Remembers the first SIGTERM or SIGINT; the second ends the process at once."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: object) -> None:
+        if self.number:
+            os._exit(128 + number)
+        self.number = number
+
+
+class _Meter:
+    """Means of what was measured since the last line of metrics."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._sums: dict[str, Tensor] = {}
+        self._updates = self._images = 0
+        self._waited, self._since = 0.0, time.perf_counter()
+
+    def add(self, values: dict[str, Tensor], *, images: int, waited_s: float) -> None:
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach().float()
+        self._updates += 1
+        self._images += images
+        self._waited += waited_s
+
+    def take(self) -> dict[str, float]:
+        names = sorted(self._sums)
+        means = distributed.mean(torch.stack([self._sums[n] for n in names]) / self._updates)
+        spent = max(time.perf_counter() - self._since, 1e-9)
+        values = dict(zip(names, means.tolist(), strict=True))
+        values["perf/images_per_s"] = self._images / spent
+        values["perf/data_wait"] = self._waited / spent
+        if self._device.type == "cuda":
+            values["perf/peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        self._sums, self._updates, self._images, self._waited = {}, 0, 0, 0.0
+        self._since = time.perf_counter()
+        return values
+
+
+class Trainer:
+    """The state of one training, and the steps that change it."""
+
+    def __init__(self, job: Job, config: Training, world: World, log: EventLog) -> None:
+        self.job, self.config, self.world, self.log = job, config, world, log
+        self.folder = Path(config.output_dir)
+        self.device = next(job.model.parameters()).device
+        groups = optim.parameter_groups(
+            job.model,
+            weight_decay=config.weight_decay,
+            layer_decay=config.layer_decay,
+            depth=job.depth,
+            rate_of=job.rate_of,
+        )
+        self.optimizer = optim.build_optimizer(
+            config.optimizer,
+            groups,
+            betas=(config.beta1, config.beta2),
+            momentum=config.momentum,
+            device=self.device,
+        )
+        self.lookahead = (
+            optim.Lookahead(self.optimizer, k=config.lookahead_k, alpha=config.lookahead_alpha)
+            if config.lookahead_k
+            else None
+        )
+        self.averaged = optim.averaged(job.model, config.ema_decay) if config.ema_decay else None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
+        self.step, self.seconds, self.best = 0, 0.0, None
+        self.values: dict[str, float] = {}
+        self.plateau = optim.Plateau()
+        if config.resume:
+            self._restore(Path(config.resume))
+        self.batches = Batches(job.train, config, world, start=self.step)
+        self.skipped = Skipped(log)
+        self.peak = config.lr or config.blr * self.batches.images_per_update / 256
+        model: nn.Module = torch.compile(job.model) if config.compile else job.model
+        if world.size > 1:
+            if self.device.type == "cuda":
+                model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            ids = [world.local_rank] if self.device.type == "cuda" else None
+            model = DistributedDataParallel(model, device_ids=ids)
+        self.model = model
+        self._pending: deque[tuple[int, dict[str, Tensor], list[str]]] = deque()
+        self._began = self._saved = time.monotonic()
+
+    def _restore(self, path: Path) -> None:
+        state = checkpoints.load(path)
+        if state.get("format") != checkpoints.FORMAT:
+            raise InputError(f"{path} holds weights, not a training that could go on")
+        theirs, ours = state["config"].get("recipe"), self.job.config.get("recipe")
+        if theirs != ours:
+            raise ConfigError(
+                f"{path} was trained with other settings: {_difference(state, self.job.config)}"
+            )
+        self.job.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.lookahead:
+            self.lookahead.restore(state["lookahead"])
+        if self.averaged:
+            self.averaged.load_state_dict(state["averaged"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        self.values = state["values"]
+        self.plateau = optim.Plateau(*state["plateau"])
+        if self.world.rank < len(state["random"]):
+            checkpoints.restore_random_states(state["random"][self.world.rank])
+        logger.info("resumed from %s after %d updates", path, self.step)
+
+    def save(self) -> None:
+        """Write `last.pt`; a full disk is reported and leaves the old file."""
+        self._check_losses(keep=0)
+        states = distributed.gather([checkpoints.random_states()])
+        self._saved = time.monotonic()
+        if not self.world.first:
+            return
+        state = {
+            "format": checkpoints.FORMAT,
+            "model": self.job.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "lookahead": self.lookahead.state() if self.lookahead else [],
+            "averaged": self.averaged.state_dict() if self.averaged else {},
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "seconds": self._spent(),
+            "best": self.best,
+            "values": self.values,
+            "plateau": list(self.plateau),
+            "random": states,
+            "config": self.job.config,
+            "size": self.job.size,
+        }
+        try:
+            checkpoints.save(self.folder / checkpoints.LAST, state)
+        except OSError as error:
+            logger.error("cannot write %s: %s", checkpoints.LAST, error)
+            self.log.warning(f"checkpoint not written: {error}", path=checkpoints.LAST)
+            return
+        self.log.checkpoint("last", checkpoints.LAST, step=self.step)
+
+    def _spent(self) -> float:
+        return self.seconds + time.monotonic() - self._began
+
+    def run(self) -> Finished:
+        """Train to the end.
+
+        Raises:
+            Stopped: a signal asked for it; `last.pt` is written.
+            NonFiniteLoss: see there.
+            InputError: too many items cannot be read.
+        """
+        self.log.start(self.step, total_steps=self.batches.total)
+        loader = open_loader(self.job.train, self.config, self.batches, self.device)
+        meter = _Meter(self.device)
+        every = self.config.eval_every or self.batches.updates_per_epoch
+        with _Signals() as signals:
+            while self.step < self.batches.total:
+                self._update(loader, meter)
+                final = self.step == self.batches.total
+                if final or self.step % self.config.log_every == 0:
+                    self._report(meter.take())
+                if final or self.step % every == 0:
+                    self._validate()
+                if distributed.anyone(bool(signals.number), self.device):
+                    self.save()
+                    raise Stopped(signals.number or signal.SIGTERM)
+                due = time.monotonic() - self._saved >= self.config.save_every_s
+                if final or distributed.anyone(due, self.device):
+                    self.save()
+        if self.job.select and self.best is None:
+            raise InputError(
+                f"{self.job.select[0]} was never a number: the validation set is too small, or "
+                "lacks positives or negatives"
+            )
+        if self.averaged:
+            self.job.model.load_state_dict(self.judged.state_dict())
+        return Finished(
+            self.step, self._spent(), len(self.skipped.paths), self.best, dict(self.values)
+        )
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is validated, and kept as the best: the averaged weights where there are any."""
+        return self.averaged.module if self.averaged else self.job.model
+
+    def _update(self, loader: Iterator[Any], meter: _Meter) -> None:
+        config = self.config
+        rate = optim.learning_rate(
+            self.step + config.schedule_lead,
+            peak=self.peak * self.plateau.scale,
+            floor=config.min_lr,
+            warmup=config.warmup_steps or config.warmup_epochs * self.batches.updates_per_epoch,
+            total=self.batches.total,
+            schedule=config.schedule,
+        )
+        optim.set_learning_rate(self.optimizer, rate)
+        self.model.train()
+        totals: dict[str, Tensor] = {}
+        names: list[str] = []
+        waited, images = 0.0, 0
+        for micro in range(config.accum_iter):
+            asked = time.perf_counter()
+            batch = self._next(loader)
+            waited += time.perf_counter() - asked
+            # what grows over the first epochs goes by it; validation has none, and sees it grown
+            batch["epoch"] = torch.tensor(self.step / self.batches.updates_per_epoch)
+            last = micro == config.accum_iter - 1
+            for name, value in self._backward(to_device(batch, self.device), sync=last).items():
+                totals[name] = totals.get(name, 0.0) + value / config.accum_iter
+            names += batch.get("name", [])
+            images += len(next(v for v in batch.values() if isinstance(v, Tensor)))
+        self.scaler.unscale_(self.optimizer)
+        if config.clip_grad:
+            norm = nn.utils.clip_grad_norm_(self.job.model.parameters(), config.clip_grad)
+            totals["train/grad_norm"] = norm
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        if self.lookahead:
+            self.lookahead.after(self.step)
+        if self.averaged:
+            self.averaged.update_parameters(self.job.model)
+        totals["train/lr"] = torch.tensor(rate, device=self.device)
+        self._pending.append((self.step, totals, names))
+        # one update behind, so that the GPU is never waited for
+        self._check_losses(keep=1 if self.device.type == "cuda" else 0)
+        meter.add(totals, images=images * self.world.size, waited_s=waited)
+
+    def _next(self, loader: Iterator[Any]) -> dict[str, Any]:
+        for batch in loader:
+            self.skipped.note(batch, self.config.batch_size)
+            if batch:
+                self._spare = batch
+                return batch
+            # every item of this micro-batch is bad: train on the last good one, so that all
+            # processes take the same number of steps
+            if getattr(self, "_spare", None):
+                return self._spare
+        raise InputError("no item of the training set can be read")
+
+    def _backward(self, batch: dict[str, Any], *, sync: bool) -> dict[str, Tensor]:
+        waits = isinstance(self.model, DistributedDataParallel) and not sync
+        with self.model.no_sync() if waits else contextlib.nullcontext():
+            with autocast(self.config, self.device):
+                parts = self.model(batch)
+            loss = sum(v for k, v in parts.items() if not k.startswith("monitor/"))
+            self.scaler.scale(loss / self.config.accum_iter).backward()
+        values = {"train/loss": loss.detach()}
+        for name, value in parts.items():
+            values["train/" + name.removeprefix("monitor/")] = value.detach()
+        return values
+
+    def _check_losses(self, *, keep: int) -> None:
+        while len(self._pending) > keep:
+            step, values, names = self._pending.popleft()
+            parts = [k for k in values if k.startswith("train/") and k != "train/grad_norm"]
+            bad = [k for k in parts if not math.isfinite(values[k].item())]
+            if bad:
+                items = f"; items {', '.join(names)}" if names else ""
+                raise NonFiniteLoss(f"{(bad[1:] or bad)[0]} is not finite at step {step}{items}")
+
+    def _report(self, values: dict[str, float]) -> None:
+        done, total = self.step, self.batches.total
+        epoch = done / self.batches.updates_per_epoch
+        self.log.metrics(done, values, epoch=epoch)
+        spent = (self._spent() - self.seconds) / max(done - self.batches._start, 1)
+        self.log.progress(done, total, eta_s=round((total - done) * spent, 1))
+        if self.world.first:
+            logger.info(
+                "step %d of %d, loss %.4f, %.1f images/s",
+                done, total, values["train/loss"], values["perf/images_per_s"],
+            )  # fmt: skip
+
+    def _validate(self) -> None:
+        states = checkpoints.random_states()
+        self.judged.eval()
+        began = time.monotonic()
+        with torch.inference_mode(), autocast(self.config, self.device):
+            self.values = self.job.validate(self.judged)
+        checkpoints.restore_random_states(states)
+        values = {**self.values, "perf/validation_s": time.monotonic() - began}
+        self.log.metrics(self.step, values, epoch=self.step / self.batches.updates_per_epoch)
+        if self.world.first:
+            said = ", ".join(f"{k} {v:.4f}" for k, v in self.values.items())
+            logger.info("step %d: %s", self.step, said)
+        if self.config.schedule == "plateau":
+            self._look_for_progress()
+        self._keep_best()
+
+    def _look_for_progress(self) -> None:
+        name, better = self.job.select or ("val/loss", "lower")
+        before, config = self.plateau, self.config
+        self.plateau = before.after(
+            self.values[name],
+            better=better,
+            patience=config.plateau_patience,
+            factor=config.plateau_factor,
+        )
+        if self.plateau.scale < before.scale and self.world.first:
+            logger.info("%s has stopped improving: learning rate lowered", name)
+
+    def _keep_best(self) -> None:
+        if self.job.select is None:
+            return
+        name, better = self.job.select
+        value = self.values[name]
+        ahead = self.best is None or (
+            value > self.best if better == "higher" else value < self.best
+        )
+        if not ahead or not math.isfinite(value):
+            return
+        self.best = value
+        if self.world.first:
+            content = {
+                "model": self.judged.state_dict(),
+                "step": self.step,
+                "selected_by": name,
+                "value": value,
+                "config": self.job.config,
+                "size": self.job.size,
+            }
+            checkpoints.save(self.folder / checkpoints.BEST, content)
+            self.log.checkpoint("best", checkpoints.BEST, step=self.step)
+
+
+def _difference(state: dict[str, Any], config: dict[str, Any]) -> str:
+    before = state["config"]
+    changed = [
+        f"{k} was {before.get(k)}, is {v}"
+        for k, v in config.items()
+        if k not in ("recipe", "output_dir", "resume", "seed", "device") and before.get(k) != v
+    ]
+    return "; ".join(changed[:4]) or "the recipes differ"

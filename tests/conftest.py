@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from cxrlab import agent, launch, refresh, runner
 from cxrlab.backends import local
 from cxrlab.lab import Lab, make_lab
 from store import runs
 from store.db import open_store, writing
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 FAKE_TRAINER = Path(__file__).parent / "fake_trainer.py"
 DATASETS = ("mimic_cxr", "siim", "shenzhen")
@@ -71,7 +75,7 @@ def db(lab: Lab) -> Iterator[Any]:
 def wait_until() -> Callable[..., Any]:
     """Call until the answer is true, and return it; fails after `limit_s`."""
 
-    def wait(ask: Callable[[], Any], *, limit_s: float = 20.0) -> Any:
+    def wait(ask: Callable[[], Any], *, limit_s: float = 120.0) -> Any:
         deadline = time.monotonic() + limit_s
         while not (answer := ask()):
             assert time.monotonic() < deadline, f"still {answer!r} after {limit_s} s"
@@ -85,7 +89,7 @@ def wait_until() -> Callable[..., Any]:
 def wait_for_state(lab: Lab, db: Any, wait_until: Callable[..., Any]) -> Callable[..., runs.Run]:
     """Look until a run is in one of some states, and return it."""
 
-    def wait(id: str, *states: str, limit_s: float = 20.0) -> runs.Run:
+    def wait(id: str, *states: str, limit_s: float = 120.0) -> runs.Run:
         def look() -> runs.Run | None:
             refresh.refresh(lab, db)
             run = runs.get(db, id)

@@ -66,7 +66,7 @@ def test_a_run_folder_says_how_it_was_configured_and_how_to_rerun_it_by_hand(
     assert config["recipe"] == run.recipe
     line = (folder / "command.txt").read_text().strip()
     assert shlex.split(line) == run.command
-    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, timeout=30)
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, timeout=120)
     assert done.returncode == 0
     assert (folder / "checkpoints" / "encoder.pt").exists()
 
@@ -249,7 +249,7 @@ def test_a_run_that_will_not_stop_is_killed_with_all_its_children(
         "stopped",
         "killed, because it did not end when asked to",
     )
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 18  # of 20 s that it would have had
     assert wait_until(lambda: not local.processes(folder))
 
 

@@ -80,7 +80,7 @@ def test_a_writer_that_waited_in_vain_is_told_so_after_its_time(db: Any, registr
         began = time.monotonic()
         with pytest.raises(StoreError, match=r"busy for 0\.2 s"), writing(db, wait_s=0.2):
             pass
-        assert 0.15 < time.monotonic() - began < 3
+        assert 0.15 < time.monotonic() - began < 60
     with writing(db, wait_s=0.2):
         add_metric(db, "later")
     assert metrics(other) == ["later"]

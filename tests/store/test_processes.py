@@ -126,7 +126,7 @@ def test_a_registry_that_is_not_there_yet_may_be_opened_by_eight_at_once(tmp_pat
     barrier = threading.Barrier(MANY)
 
     def open_at_once(registry: Path) -> set[str]:
-        barrier.wait(timeout=60)
+        barrier.wait(timeout=120)
         return set(open_store(registry).table_names())
 
     with ThreadPoolExecutor(MANY) as pool:

@@ -159,7 +159,7 @@ def test_a_stopped_training_on_a_plateau_resumes_to_the_same_weights_bit_for_bit
             break
         time.sleep(0.02)
     process.send_signal(number)
-    process.wait(60)
+    process.wait(120)
     last = cut / checkpoints.LAST
     again = ["--resume", str(last)] if last.exists() else []
     assert main(arguments(records, cut, *options, *again)) == 0

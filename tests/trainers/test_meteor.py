@@ -85,9 +85,9 @@ def test_a_program_that_hangs_is_ended_with_all_it_started(
     start = time.monotonic()
     with pytest.raises(meteor.MeteorError, match="took longer than 1 s"):
         meteor.measure(["effusion"], ["effusion"], limit_s=1)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 120
     child = Path("/proc") / (tmp_path / "pid").read_text().strip() / "stat"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while child.exists() and child.read_text().split()[2] != "Z" and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not child.exists() or child.read_text().split()[2] == "Z"

@@ -159,7 +159,7 @@ def test_a_killed_pretraining_resumes_to_the_same_weights_bit_for_bit(
     process = run("-m", "trainers.pretrain", *arguments(records, cut, *options))
     wait_for_step(cut, 15, process)
     process.kill()
-    assert process.wait(60) == -signal.SIGKILL
+    assert process.wait(120) == -signal.SIGKILL
     last = cut / checkpoints.LAST
     again = ["--resume", str(last)] if last.exists() else []
     assert main(arguments(records, cut, *options, *again)) == 0

@@ -52,7 +52,7 @@ async def test_enter_before_the_plan_is_there_launches_what_it_becomes(
     work_out, gate = Launch._work_out, threading.Event()
 
     def late(self: Launch, preset: str, typed: str) -> Any:
-        gate.wait(10)
+        gate.wait(60)
         return work_out(self, preset, typed)
 
     monkeypatch.setattr(Launch, "_work_out", late)

@@ -51,9 +51,9 @@ async def test_a_run_can_be_launched_watched_and_is_done_on_the_grid(
         live.post_message(OpenLaunch("mrm", "siim", 10))
         await until(pilot, lambda: "2  mrm siim 10 % seed 0" in shown(live))
         await pilot.press("enter")
-        await until(pilot, lambda: "mrm pretrain seed 0: queued" in told(live), limit_s=30)
+        await until(pilot, lambda: "mrm pretrain seed 0: queued" in told(live), limit_s=120)
         assert "mrm siim 10 % seed 0: blocked" in told(live)
-        await until(pilot, lambda: "50.0 (1)" in shown(live), limit_s=60)
+        await until(pilot, lambda: "50.0 (1)" in shown(live), limit_s=120)
         assert "ended lately" in shown(live)
 
 
@@ -67,9 +67,9 @@ async def test_a_running_run_is_stopped_and_goes_on_when_resumed(
         await pilot.press("s")
         await until(pilot, lambda: f"Stop {run.id}?" in shown(live))
         await pilot.press("y")
-        await until(pilot, lambda: "■ stopped" in shown(live), limit_s=20)
+        await until(pilot, lambda: "■ stopped" in shown(live), limit_s=120)
         await pilot.press("r")
-        await until(pilot, lambda: "▶ running" in shown(live), limit_s=30)
+        await until(pilot, lambda: "▶ running" in shown(live), limit_s=120)
         await until(pilot, lambda: "attempt 2" in shown(live))
 
 

@@ -16,6 +16,15 @@ Shown = Callable[[Any], str]
 SIZES = pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=["80x24", "200x60"])
 
 
+async def settled(pilot: Any, shown: Shown) -> None:
+    """Wait until nothing has changed on the screen for half a second, however slow the machine."""
+    before, same = "", 0
+    while same < 5:
+        await pilot.pause(0.1)
+        now = shown(pilot.app)
+        before, same = now, same + 1 if now == before else 0
+
+
 @pytest.fixture
 def looks_as_before(snap_compare: Wait, until: Wait, shown: Shown) -> Callable[..., bool]:
     """Press keys, wait until the words are there, and compare with the accepted picture."""
@@ -28,12 +37,12 @@ def looks_as_before(snap_compare: Wait, until: Wait, shown: Shown) -> Callable[.
             await until(pilot, lambda: "method" in shown(app))
             if opening is not None:
                 app.post_message(opening)
-                await pilot.pause(0.3)
+                await settled(pilot, shown)
             for key in keys:
                 await pilot.press(key)
-                await pilot.pause(0.3)
+                await settled(pilot, shown)
             await until(pilot, lambda: all(word in shown(app) for word in words))
-            await pilot.pause(0.3)
+            await settled(pilot, shown)
 
         same: bool = snap_compare(app, terminal_size=size, run_before=come_there)
         return same

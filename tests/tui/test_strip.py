@@ -67,7 +67,7 @@ async def test_a_probe_that_hangs_is_said_and_leaves_the_keys_alive(
     hang = threading.Event()
 
     def probe() -> Reading:
-        hang.wait(20)
+        hang.wait(120)
         return NOBODY
 
     app = make_app(empty_lab, probe=probe)
@@ -77,5 +77,5 @@ async def test_a_probe_that_hangs_is_said_and_leaves_the_keys_alive(
         await until(pilot, lambda: "no run yet" in shown(app))
         began = asyncio.get_running_loop().time()
         await pilot.press("q")
-    assert asyncio.get_running_loop().time() - began < 5
+    assert asyncio.get_running_loop().time() - began < 60
     hang.set()

@@ -65,6 +65,7 @@ class Launch(ModalScreen[None]):
         self._lab = lab
         self._cell = (method, task, ratio)
         self._plan: plans.Plan | None = None
+        self._asked: tuple[str, str] | None = None
         self._busy = False
         self._waits = self._pressed = False
         self._asking = Asking(self, self._work_out)
@@ -106,9 +107,16 @@ class Launch(ModalScreen[None]):
     @on(Input.Changed)
     @on(Choice.Changed)
     def plan(self) -> None:
-        """Work out anew what the answers come to."""
+        """Work out what the answers come to, where they are new.
+
+        The fields tell of their first values too; the same answers a second time would wipe away
+        what the engine said to them meanwhile.
+        """
+        if self._asked == self._answers():
+            return
+        self._asked = self._answers()
         self._plan, self._waits = None, True
-        self._asking.ask(*self._answers())
+        self._asking.ask(*self._asked)
 
     def _answers(self) -> tuple[str, str]:
         return self.query_one("#preset", Choice).value, self.query_one(Input).value

@@ -179,4 +179,66 @@ def _splits(db: Database) -> None:
     )
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_first, _data_versions, _splits]
+def _notebook(db: Database) -> None:
+    """Keep what notebooks say: numbers without a run behind them, table rows, and prose."""
+    for statement in (
+        """
+        create table notebook_rows (
+          id integer primary key,
+          source text not null,
+          method text not null,
+          number text not null,
+          name text not null,
+          description text not null,
+          time_s real,
+          time_said text not null,
+          log text not null,
+          status text not null,
+          line integer not null,
+          flaws text not null
+        )
+        """,
+        "create index notebook_rows_source on notebook_rows (source, id)",
+        """
+        create table notebook_numbers (
+          id integer primary key,
+          source text not null,
+          method text not null,
+          task text not null,
+          ratio integer,
+          metric text not null,
+          origin text not null check (origin in ('paper', 'own')),
+          value real not null,
+          said text not null,
+          line integer not null,
+          flaws text not null
+        )
+        """,
+        "create index notebook_numbers_source on notebook_numbers (source, id)",
+        """
+        create table entries (
+          -- numbers that a person has typed are never given to another entry
+          id integer primary key autoincrement,
+          kind text not null,
+          state text not null,
+          text text not null,
+          written text not null,
+          section text not null,
+          source text not null,
+          line integer,
+          -- a run's id or a cell; no reference, so that it outlives the run
+          about text not null,
+          -- what its source last said the state is; null for what was typed here
+          source_state text,
+          -- digest of what makes it the same entry at the next import; null likewise
+          source_key text
+        )
+        """,
+        "create unique index entries_source on entries (source, source_key)",
+        "create index entries_kind on entries (kind, state)",
+        "create index entries_about on entries (about)",
+    ):
+        db.conn.execute(statement)
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_first, _data_versions, _splits, _notebook]

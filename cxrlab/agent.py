@@ -17,6 +17,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -34,15 +35,17 @@ from cxrlab import gpus, launch, refresh, runner
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab, find_lab, read_settings
-from store import claims, runs
+from store import claims, queue, runs
 from store.db import StoreError, open_store, writing
 
 logger = logging.getLogger("cxrlab.agent")
 
+LIMITS = "`[launch.limits]`"
 PASS_S = 0.5
 IDLE_S = 15.0
 _LOCK_TRIES_S = 1.0
 _AT_ONCE = 1000
+_DIGITS = re.compile(r"\d+")
 
 
 class Status(NamedTuple):
@@ -197,9 +200,10 @@ class Agent:
 
         A run that wants many GPUs is not overtaken by later ones that want few.
         """
-        queued = runs.next_queued(db, _AT_ONCE)
+        queued = [run for run in queue.next_queued(db, _AT_ONCE) if not self.distrusts(db, run)]
         if not queued:
             return
+        room = self.room(db)
         held = set(claims.held(db))
         places = [
             place
@@ -212,11 +216,17 @@ class Agent:
         free = gpus.free_gpus(reading.gpus, held, allowed=limit)
         overtaking = False
         for run in queued:
-            if run.gpus == 0 and places:
+            if room.get(run.task, 1) < 1:
+                self.explain(db, run, reason=f"waits for another {run.task} run to end: {LIMITS}")
+                continue
+            wants_cpu = run.gpus == 0
+            if wants_cpu and places:
+                room[run.task] = room.get(run.task, _AT_ONCE) - 1
                 self.start(db, run, devices=[places.pop(0)])
-            elif run.gpus == 0:
+            elif wants_cpu:
                 self.explain(db, run, reason="waits for a free CPU slot")
             elif not overtaking and len(free) >= run.gpus:
+                room[run.task] = room.get(run.task, _AT_ONCE) - 1
                 taken, free = free[: run.gpus], free[run.gpus :]
                 held.update(gpu.uuid for gpu in taken)
                 self.start(db, run, devices=[gpu.uuid for gpu in taken])
@@ -226,6 +236,33 @@ class Agent:
                 self.explain(
                     db, run, reason=f"{reason}: {reading.error}" if reading.error else reason
                 )
+
+    def room(self, db: Database) -> dict[str, int]:
+        """Return how many more runs of each task that has a limit may run."""
+        limits = self.lab.settings.launch.limits
+        running = queue.running(db) if limits else {}
+        return {task: limit - running.get(task, 0) for task, limit in limits.items()}
+
+    def distrusts(self, db: Database, run: runs.Run) -> bool:
+        """Hold a run, and all that wait for the same, where the last ones failed alike.
+
+        Said once in the log: the next thousand would fail as they did.
+        """
+        times = self.lab.settings.launch.hold_after
+        failed = queue.failing_alike(db, run, times=times) if times else ()
+        reasons = {_DIGITS.sub("0", each.reason) for each in failed}
+        if len(reasons) != 1:
+            return False
+        alike = [
+            each.id
+            for each in queue.waiting(db)
+            if (each.method, each.task, each.held) == (run.method, run.task, None)
+        ]
+        named = ", ".join(each.id for each in failed)
+        reason = f"held, for {named} failed alike: {failed[0].reason}"
+        queue.hold(db, alike, reason=reason)
+        logger.warning("%s %s: %d runs %s", run.method, run.task, len(alike), reason)
+        return True
 
     def explain(self, db: Database, run: runs.Run, *, reason: str) -> None:
         """Say why a run has to wait."""

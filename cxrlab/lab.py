@@ -55,6 +55,10 @@ class LaunchSettings:
     preset: str = "paper"
     pretrain_program: str = "trainers.pretrain"
     finetune_program: str = "trainers.finetune"
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """`[launch.limits]`: how many runs of a task may run at once; no limit where none is named."""
+    hold_after: int = 3
+    """After how many failures alike the rest of that method and task is held; 0 for never."""
 
     def __post_init__(self) -> None:
         if not self.threads:
@@ -336,8 +340,15 @@ def _launch(reader: _Reader, table: Mapping[str, Any]) -> LaunchSettings:
         threads=reader.whole("launch", table, "threads", 1, 0),
         stop_grace_s=float(grace),
         preset=reader.choice("launch", table, "preset", PRESETS, "paper"),
+        limits=_limits(reader, reader.table("launch", table, "limits")),
+        hold_after=reader.whole("launch", table, "hold_after", 0, LaunchSettings.hold_after),
         **programs,
     )
+
+
+def _limits(reader: _Reader, table: Mapping[str, Any]) -> dict[str, int]:
+    reader.check_keys("launch.limits", table, (catalog.PRETRAIN, *catalog.TASKS))
+    return {task: reader.whole("launch.limits", table, task, 1, 1) for task in table}
 
 
 def _grid(reader: _Reader, table: Mapping[str, Any]) -> GridSettings:

@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from cxrlab import runner, states
 from cxrlab.backends import local
 from cxrlab.lab import Lab
-from store import claims, intake, runs
+from store import claims, intake, queue, runs
 from store.db import COMMAND_WAIT_S, StoreError, writing
 
 TURN = "waits for its turn"
@@ -46,7 +46,7 @@ def refresh(lab: Lab, db: Database, *, wait_s: float = COMMAND_WAIT_S) -> None:
             trouble = error
     _release_claims(db, wait_s=wait_s)
     runs.release_waiting(db)
-    for run in runs.next_queued(db, 1000):
+    for run in queue.next_queued(db, 1000):
         if not run.reason:
             runs.change_state(db, run.id, "queued", reason=TURN, expect=("queued",))
     if trouble:

@@ -65,6 +65,8 @@ class Run(NamedTuple):
     end_reason: str
     warnings: int
     bad_lines: int
+    held: float | None
+    """Since when somebody keeps it from starting; None where nobody does."""
     needs: tuple[str, ...]
 
 
@@ -92,7 +94,7 @@ COLUMNS = """
   stop_requested,
   case when end_attempt = attempt then end_outcome end,
   case when end_attempt = attempt then end_reason else '' end,
-  warnings, bad_lines,
+  warnings, bad_lines, held,
   (select json_group_array(n.id) from needs join runs n on n.seq = need where run = runs.seq)
 """
 """What to select from `runs` for `read_row`."""

@@ -18,8 +18,8 @@ from store.rows import COLUMNS, AmbiguousRun, NewRun, NoSuchRun, Run, read_row
 
 __all__ = [
     "ENDED", "STATES", "THERE", "WAITING", "AmbiguousRun", "NewRun", "NoSuchRun", "Run", "add",
-    "add_unless_there", "change_state", "count", "find", "get", "new_id", "next_queued",
-    "release_waiting", "remove", "request_stop", "select", "seq_of", "start_attempt",
+    "add_unless_there", "change_state", "count", "find", "get", "new_id", "release_waiting",
+    "remove", "request_stop", "select", "seq_of", "start_attempt",
 ]  # fmt: skip
 
 STATES = ("queued", "blocked", "running", "succeeded", "failed", "stopped", "lost")
@@ -132,18 +132,6 @@ def count(
     """Return how many runs fit every filter given."""
     sql, values = _filtered("count(*)", states, method, task)
     return sum(number for (number,) in db.conn.execute(sql, values))
-
-
-def next_queued(db: Database, limit: int) -> list[Run]:
-    """Return the queued runs to start first: highest priority, then longest there."""
-    rows = db.conn.execute(
-        f"""
-        select {COLUMNS} from runs where state = 'queued'
-        order by priority desc, created, seq limit :limit
-        """,
-        {"limit": limit},
-    )
-    return [read_row(row) for row in rows]
 
 
 def change_state(

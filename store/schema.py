@@ -241,4 +241,10 @@ def _notebook(db: Database) -> None:
         db.conn.execute(statement)
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_first, _data_versions, _splits, _notebook]
+def _held(db: Database) -> None:
+    """Hold runs in the queue, and find what ended last in a cell."""
+    db.conn.execute("alter table runs add column held real")
+    db.conn.execute("create index runs_cell_ended on runs (method, task, ended)")
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [_first, _data_versions, _splits, _notebook, _held]

@@ -16,7 +16,7 @@ from sqlite_utils import Database
 from cxrlab import cells, grid, restricted
 from cxrlab.errors import NotFound
 from cxrlab.lab import Lab
-from store import artifacts, matching, points, results, runs
+from store import artifacts, matching, points, queue, results, runs
 from store.db import open_store
 from store.points import Point
 from store.runs import Run
@@ -121,7 +121,7 @@ def read_grid(lab: Lab) -> GridView:
             cells.read_grid(db, lab.settings.grid),
             total,
             () if total else places(lab),
-            (*running, *runs.next_queued(db, SHOWN), *reversed(blocked)),
+            (*running, *queue.next_queued(db, SHOWN), *reversed(blocked)),
             tuple(sorted(ended, key=lambda run: run.ended or 0.0, reverse=True)),
         )
 

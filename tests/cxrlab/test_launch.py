@@ -16,7 +16,7 @@ from cxrlab import launch, plan, refresh
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.lab import Lab
-from store import runs
+from store import queue, runs
 from store.db import StoreError
 
 Make = Callable[..., runs.Run]
@@ -223,7 +223,7 @@ def test_stopping_a_waiting_run_keeps_it_from_starting(lab: Lab, db: Any) -> Non
     for launched in (second, first):
         stopped = launch.stop(lab, db, runs.get(db, launched.id))
         assert (stopped.state, stopped.reason) == ("stopped", "stopped while it waited")
-    assert runs.next_queued(db, 9) == []
+    assert queue.next_queued(db, 9) == []
 
 
 def test_stopping_a_running_run_lets_it_write_a_checkpoint(

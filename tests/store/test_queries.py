@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from store import artifacts, cells, claims, intake, matching, points, rebuild, results, runs
+from store import artifacts, cells, claims, intake, matching, points, queue, rebuild, results, runs
 
-MODULES = ("runs", "points", "artifacts", "results", "cells", "claims", "intake", "matching")
+MODULES = (
+    "runs", "queue", "points", "artifacts", "results", "cells", "claims", "intake", "matching"
+)  # fmt: skip
 NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words"}
 
 QUERIES: dict[str, Callable[[Any], object]] = {
@@ -31,7 +33,16 @@ QUERIES: dict[str, Callable[[Any], object]] = {
         for method in (None, "mrm")
         for task in (None, "siim")
     ],
-    "runs.next_queued": lambda db: runs.next_queued(db, 3),
+    "queue.next_queued": lambda db: queue.next_queued(db, 3),
+    "queue.waiting": lambda db: queue.waiting(db),
+    "queue.running": lambda db: queue.running(db),
+    "queue.hold": lambda db: queue.hold(db, ["cccccc"]),
+    "queue.release": lambda db: queue.release(db, ["cccccc"]),
+    "queue.put_first": lambda db: queue.put_first(db, ["cccccc"]),
+    "queue.put_last": lambda db: queue.put_last(db, ["cccccc"]),
+    "queue.put_before": lambda db: queue.put_before(db, "cccccc", "bbbbbb"),
+    "queue.set_priority": lambda db: queue.set_priority(db, ["cccccc"], 2),
+    "queue.failing_alike": lambda db: queue.failing_alike(db, runs.get(db, "cccccc"), times=3),
     "runs.seq_of": lambda db: runs.seq_of(db, "aaaaaa"),
     "runs.add": lambda db: runs.add(db, [describe("dddddd", needs=("aaaaaa",))]),
     "runs.add_unless_there": lambda db: runs.add_unless_there(db, [describe("eeeeee")]),
@@ -128,7 +139,7 @@ def test_no_statement_walks_through_a_whole_table(filled: Any, name: str) -> Non
     assert walks == []
 
 
-@pytest.mark.parametrize("name", ["runs.select", "runs.next_queued", "matching.ids"])
+@pytest.mark.parametrize("name", ["runs.select", "queue.next_queued", "matching.ids"])
 def test_a_page_of_runs_is_read_in_order_and_not_sorted(filled: Any, name: str) -> None:
     assert [line for _, line in plans_of(filled, QUERIES[name]) if "TEMP B-TREE" in line] == []
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from store import claims, intake, points, runs
+from store import claims, intake, points, queue, runs
 from store.db import StoreError, data_version, open_store
 
 
@@ -171,8 +171,8 @@ def test_the_queue_goes_by_priority_and_then_by_age(db: Any, add_run: Any) -> No
     for id, priority, at in (("old", 0, 1.0), ("new", 0, 2.0), ("urgent", 5, 3.0)):
         add_run(id, priority=priority, at=at)
     add_run("running", state="running", priority=9)
-    assert ids(runs.next_queued(db, 10)) == ["urgent", "old", "new"]
-    assert ids(runs.next_queued(db, 2)) == ["urgent", "old"]
+    assert ids(queue.next_queued(db, 10)) == ["urgent", "old", "new"]
+    assert ids(queue.next_queued(db, 2)) == ["urgent", "old"]
 
 
 def test_a_state_changes_with_the_times_that_go_with_it(db: Any, add_run: Any) -> None:
@@ -261,9 +261,11 @@ def test_a_new_attempt_does_not_inherit_the_end_of_the_one_before(
         {"kind": "end", "outcome": "stopped", "reason": "asked to"},
     )
     intake.take_in(db, "aaaaaa", folder)
-    assert runs.get(db, "aaaaaa")[-5:-3] == ("stopped", "asked to")
+    run = runs.get(db, "aaaaaa")
+    assert (run.end_outcome, run.end_reason) == ("stopped", "asked to")
     runs.start_attempt(db, "aaaaaa", 2.0)
-    assert runs.get(db, "aaaaaa")[-5:-3] == (None, "")
+    run = runs.get(db, "aaaaaa")
+    assert (run.end_outcome, run.end_reason) == (None, "")
 
 
 def test_a_run_is_removed_with_everything_known_of_it(

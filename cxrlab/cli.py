@@ -41,6 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "runs": Entry("Runs", "List runs, newest first."),
     "show": Entry("Runs", "Tell everything about one run."),
     "logs": Entry("Runs", "Print a run's log; -f follows it."),
+    "queue": Entry("Runs", "List what waits, and for what; move and hold it."),
     "stop": Entry("Runs", "Stop a run after its next checkpoint."),
     "resume": Entry("Runs", "Go on with a stopped or lost run."),
     "retry": Entry("Runs", "Start a failed run again."),

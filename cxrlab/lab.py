@@ -411,6 +411,8 @@ def _template() -> str:
 # threads = {max(1, cores() // _default_slots()):<3}              # CPU threads of each run
 # stop_grace_s = 120         # how long `cxrlab stop` waits for a last checkpoint
 # preset = "paper"           # paper: as published; quick: small, to see that all works
+# hold_after = 3             # so many failures alike hold what waits for the same; 0: never
+# limits = {{ report = 1 }}    # how many runs of a task go at once; no limit where none is named
 
 [grid]
 # methods = ["random", "mrm", "deep_mrm"]     # rows, in this order; left out: every method

@@ -90,7 +90,9 @@ def pretrained_named(db: Database, text: str) -> str:
     return run.id
 
 
-def prepare(lab: Lab, db: Database, plan: plans.Plan, *, gpus: int | None = None) -> list[Prepared]:
+def prepare(
+    lab: Lab, db: Database, plan: plans.Plan, *, gpus: int | None = None, priority: int = 0
+) -> list[Prepared]:
     """Give every step its command and resolved configuration; writes nothing.
 
     Takes some seconds: each trainer is asked once for each command, seeds aside.
@@ -100,6 +102,7 @@ def prepare(lab: Lab, db: Database, plan: plans.Plan, *, gpus: int | None = None
         db: its registry, open.
         plan: what to queue.
         gpus: how many GPUs a run takes; 0 is the CPU; None takes one where there are any.
+        priority: of all its runs; higher ones start first.
 
     Raises:
         CxrlabError: data is missing, or a trainer refused its settings; exit code as it gave it.
@@ -111,14 +114,14 @@ def prepare(lab: Lab, db: Database, plan: plans.Plan, *, gpus: int | None = None
         made = [_new_run(lab, plan.steps[i], gpus=number, earlier=prepared) for i in group]
         answers = programs.ask_all(lab, [run.command for run in made])
         for index, run, answer in zip(group, made, answers, strict=True):
-            run = run._replace(recipe=str(answer["recipe"]))
+            run = run._replace(recipe=str(answer["recipe"]), priority=priority)
             there = _standing(db, run)
             prepared[index] = Prepared(plan.steps[index], run, _placed(answer, run), there)
     return [prepared[index] for index in sorted(prepared)]
 
 
 def carry_out(
-    lab: Lab, db: Database, plan: plans.Plan, *, gpus: int | None = None
+    lab: Lab, db: Database, plan: plans.Plan, *, gpus: int | None = None, priority: int = 0
 ) -> list[Launched]:
     """Queue what a plan asks for and the lab does not have, and say what became of each step.
 
@@ -128,7 +131,7 @@ def carry_out(
     Raises:
         CxrlabError: see `prepare`; nothing is queued then.
     """
-    return queue(lab, db, prepare(lab, db, plan, gpus=gpus))
+    return queue(lab, db, prepare(lab, db, plan, gpus=gpus, priority=priority))
 
 
 def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched]:

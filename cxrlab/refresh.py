@@ -46,9 +46,9 @@ def refresh(lab: Lab, db: Database, *, wait_s: float = COMMAND_WAIT_S) -> None:
             trouble = error
     _release_claims(db, wait_s=wait_s)
     runs.release_waiting(db)
-    for run in queue.next_queued(db, 1000):
-        if not run.reason:
-            runs.change_state(db, run.id, "queued", reason=TURN, expect=("queued",))
+    for run in queue.unexplained(db, 1000):
+        reason = TURN if run.held is None else queue.HELD
+        runs.change_state(db, run.id, "queued", reason=reason, expect=("queued",))
     if trouble:
         raise trouble
 

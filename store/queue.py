@@ -40,6 +40,15 @@ def next_queued(db: Database, limit: int) -> list[Run]:
     return [read_row(row) for row in rows]
 
 
+def unexplained(db: Database, limit: int) -> list[Run]:
+    """Return queued runs that nobody has said yet what they wait for."""
+    rows = db.conn.execute(
+        f"select {COLUMNS} from runs where state = 'queued' and reason = '' {_ORDER} limit :limit",
+        {"limit": limit},
+    )
+    return [read_row(row) for row in rows]
+
+
 def running(db: Database) -> dict[str, int]:
     """Return how many runs of each task are running."""
     rows = db.conn.execute("select task, count(*) from runs where state = 'running' group by task")
@@ -117,9 +126,9 @@ def put_before(db: Database, id: str, other: str) -> None:
         StoreError: one of the two does not wait.
     """
     with writing(db):
-        run, later = _waiting_only(db, [id, other])
-        if run.id == later.id:
+        if id == other:
             return
+        run, later = _waiting_only(db, [id, other])
         ahead = [
             each.id
             for each in sorted(waiting(db), key=lambda each: (-each.priority, each.created))

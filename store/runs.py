@@ -145,9 +145,10 @@ def change_state(
 ) -> bool:
     """Change a run's state, and the times that go with it, unless its state is not as expected.
 
-    `queued` and `blocked` forget an earlier end and a request to stop; `running` begins now; the
-    four last states end now. To say the same state again changes the reason alone. Returns False,
-    and changes nothing, when the state before was not among `expect`; none expected means any.
+    `queued` and `blocked` forget an earlier end and a request to stop, all others that the run was
+    held; `running` begins now; the four last states end now. To say the same state again changes
+    the reason alone. Returns False, and changes nothing, when the state before was not among
+    `expect`; none expected means any.
 
     Raises:
         NoSuchRun: there is none.
@@ -163,6 +164,7 @@ def change_state(
               queued = case when :state in ('queued', 'blocked') then :at else queued end,
               started = case when :state = 'running' then :at else started end,
               ended = case when :state in ('queued', 'blocked', 'running') then null else :at end,
+              held = case when :state in ('queued', 'blocked') then held end,
               stop_requested =
                 case when :state in ('queued', 'blocked') then null else stop_requested end
             where id = :id and state <> :state

@@ -80,6 +80,9 @@ def launch(
         str | None,
         typer.Option(metavar="N|cpu", help="GPUs of each run. [default: one where there is one]"),
     ] = None,
+    priority: Annotated[
+        int, typer.Option(metavar="N", help="Runs of a higher one start first.")
+    ] = 0,
     backend: Annotated[Backend, typer.Option(help="How runs are started.")] = Backend.local,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be queued, and stop.")
@@ -113,7 +116,7 @@ def launch(
         if dry_run:
             tell_plan(launching.prepare(lab, db, plan, gpus=number), as_json=as_json)
             return
-        launched = launching.carry_out(lab, db, plan, gpus=number)
+        launched = launching.carry_out(lab, db, plan, gpus=number, priority=priority)
         agent.ensure_agent(lab)
         if not as_json:
             tell_launched(launched, wait=wait)

@@ -27,6 +27,8 @@ def of_run(run: Run) -> dict[str, Any]:
         "parent": run.parent,
         "needs": list(run.needs),
         "gpus": run.gpus,
+        "priority": run.priority,
+        "held": run.held,
         "attempt": run.attempt,
         "step": run.step,
         "epoch": run.epoch,

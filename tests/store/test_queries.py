@@ -34,6 +34,7 @@ QUERIES: dict[str, Callable[[Any], object]] = {
         for task in (None, "siim")
     ],
     "queue.next_queued": lambda db: queue.next_queued(db, 3),
+    "queue.unexplained": lambda db: queue.unexplained(db, 3),
     "queue.waiting": lambda db: queue.waiting(db),
     "queue.running": lambda db: queue.running(db),
     "queue.hold": lambda db: queue.hold(db, ["cccccc"]),

@@ -47,7 +47,7 @@ def test_every_commented_example_of_a_new_settings_file_is_valid(made: labs.Lab)
     settings = written(made, "\n".join(woken))
     assert settings.grid.columns == ("siim:10", "siim:100")
     assert settings.data["siim"].root == Path("/dataset/siim")
-    assert settings.launch == labs.LaunchSettings()
+    assert settings.launch == labs.LaunchSettings(limits={"report": 1})
 
 
 def test_defaults_share_the_cores_among_the_places(monkeypatch: pytest.MonkeyPatch) -> None:

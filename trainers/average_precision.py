@@ -81,24 +81,27 @@ def box_bounds(arrays: Arrays, seed: int, *, resamples: int = RESAMPLES) -> dict
     nothing and is left out.
     """
     matches = matches_of(evaluate(arrays), arrays)
+    drawn = [
+        weighted_boxes(matches, weight)
+        for weight in patient_draws(arrays["patient"], seed=seed, resamples=resamples)
+    ]
+    return {name: interval(np.concatenate([part[name] for part in drawn])) for name in drawn[0]}
+
+
+def weighted_boxes(matches: Matches, weight: NDArray[np.integer]) -> dict[str, Floats]:
+    """Return (R,) each of `box_scores` under each column of `weight` (N, R)."""
     kept = counted_by_mgca(matches)
-    sure = _only(matches, matches.score >= SURE, kept)
-    draws: dict[str, list[Floats]] = {}
-    for weight in patient_draws(arrays["patient"], seed=seed, resamples=resamples):
-        each = weighted_precisions(matches, weight)  # (T, r)
-        published = weighted_precisions(sure, weight)
-        # as in `box_scores`: 0 where there are boxes, but none in an image that counts
-        nothing = np.isnan(published) & ~np.isnan(each)
-        values = {
-            "mAP": each[LOW].mean(axis=0),
-            "AP50": each[HALF],
-            "AP_coco": each[COCO_RANGE].mean(axis=0),
-            "mAP_mgca": np.where(nothing, 0.0, published)[LOW].mean(axis=0),
-            "mgca_share": kept @ weight / weight.sum(axis=0),
-        }
-        for name, value in values.items():
-            draws.setdefault(name, []).append(value)
-    return {name: interval(np.concatenate(parts)) for name, parts in draws.items()}
+    each = weighted_precisions(matches, weight)  # (T, R)
+    published = weighted_precisions(_only(matches, matches.score >= SURE, kept), weight)
+    # as in `box_scores`: 0 where there are boxes, but none in an image that counts
+    nothing = np.isnan(published) & ~np.isnan(each)
+    return {
+        "mAP": each[LOW].mean(axis=0),
+        "AP50": each[HALF],
+        "AP_coco": each[COCO_RANGE].mean(axis=0),
+        "mAP_mgca": np.where(nothing, 0.0, published)[LOW].mean(axis=0),
+        "mgca_share": kept @ weight / weight.sum(axis=0),
+    }
 
 
 def counted_by_mgca(matches: Matches) -> NDArray[np.bool_]:

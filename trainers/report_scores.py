@@ -65,7 +65,7 @@ def score_reports(
         meteor: False saves the ten seconds and more that its Java program takes to start. Where
             there is no Java, `METEOR` is left out and a warning says so.
     """
-    return dict(_count(tuple(generated), tuple(reference), meteor=meteor).values)
+    return dict(count_words(tuple(generated), tuple(reference), meteor=meteor).values)
 
 
 def report_bounds(
@@ -78,24 +78,32 @@ def report_bounds(
     meteor: bool = True,
 ) -> dict[str, Interval]:
     """Return the 95 % percentile interval of each of `score_reports`; patients are drawn."""
-    counted = _count(tuple(generated), tuple(reference), meteor=meteor)
+    counted = count_words(tuple(generated), tuple(reference), meteor=meteor)
     if not counted.rouge.size:
         return {name: (float("nan"), float("nan")) for name in counted.values}
-    drawn: dict[str, list[Floats]] = {name: [] for name in counted.values}
-    matches = None if counted.meteor is None else jar.counted(counted.meteor).T
-    for weight in patient_draws(patient, seed=seed, resamples=resamples):
-        share = weight.astype(np.float64)
-        for name, value in zip(BLEU, bleu_of(counted.bleu.T @ share), strict=True):
-            drawn[name].append(value)
-        drawn["ROUGE-L"].append(counted.rouge @ share / share.sum(axis=0))
-        if matches is not None:
-            drawn["METEOR"].append(jar.score_of((matches @ share).T))
-    return {name: interval(np.concatenate(parts)) for name, parts in drawn.items()}
+    drawn = [
+        weighted_words(counted, weight)
+        for weight in patient_draws(patient, seed=seed, resamples=resamples)
+    ]
+    return {
+        name: interval(np.concatenate([part[name] for part in drawn])) for name in counted.values
+    }
+
+
+def weighted_words(counted: Words, weight: NDArray[np.integer]) -> dict[str, Floats]:
+    """Return (R,) each score in words under each column of `weight` (N, R)."""
+    share = weight.astype(np.float64)
+    values = dict(zip(BLEU, bleu_of(counted.bleu.T @ share), strict=True))
+    values["ROUGE-L"] = counted.rouge @ share / share.sum(axis=0)
+    if counted.meteor is not None:
+        values["METEOR"] = jar.score_of((jar.counted(counted.meteor).T @ share).T)
+    return values
 
 
 # `score` and `bounds` of one evaluation ask for the same texts
 @lru_cache(maxsize=4)
-def _count(generated: tuple[str, ...], reference: tuple[str, ...], *, meteor: bool) -> Words:
+def count_words(generated: tuple[str, ...], reference: tuple[str, ...], *, meteor: bool) -> Words:
+    """Return what `score_reports` counts, report by report."""
     if len(generated) != len(reference):
         raise ValueError(f"{len(generated)} generated reports for {len(reference)} true ones")
     pairs = [
@@ -266,6 +274,17 @@ def _clinical(generated: Labels, reference: Labels, weight: Floats) -> dict[str,
 def _triple(hits: Floats, claims: Floats, facts: Floats) -> list[Floats]:
     """Return precision, recall and F1; 0 where nothing is divided by nothing."""
     return [_ratio(hits, claims), _ratio(hits, facts), _ratio(2 * hits, claims + facts)]
+
+
+def weighted_labels(
+    arrays: Mapping[str, NDArray[np.generic]], weight: NDArray[np.integer]
+) -> dict[str, Floats]:
+    """Return (R,) each of `stored_scores` under each column of `weight` (N, R)."""
+    values: dict[str, Floats] = {}
+    for suffix, *labels in _stored(arrays):
+        scored = _clinical(*labels, weight.astype(np.float64))
+        values |= {_named(name, suffix): value for name, value in scored.items()}
+    return values
 
 
 def _ratio(part: Floats, whole: Floats) -> NDArray[np.float64]:

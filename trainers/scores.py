@@ -219,21 +219,25 @@ def dice_bounds(
     overlap: Overlap, patient: ArrayLike, *, seed: int, resamples: int = RESAMPLES
 ) -> dict[str, Interval]:
     """Return the 95 % percentile interval of each kind of Dice; patients are drawn."""
+    drawn = [
+        weighted_dice(overlap, weight)
+        for weight in patient_draws(patient, seed=seed, resamples=resamples)
+    ]
+    return {name: interval(np.concatenate([part[name] for part in drawn])) for name in drawn[0]}
+
+
+def weighted_dice(overlap: Overlap, weight: NDArray[np.integer]) -> dict[str, Floats]:
+    """Return (R,) each kind of Dice under each column of `weight` (N, R): how often it counts."""
     each, positive = dice_per_image(overlap), overlap.true > 0
     columns = np.stack([each, np.ones_like(each), each * positive, positive, *overlap])  # (7, N)
-    drawn = np.concatenate(
-        [columns @ weight for weight in patient_draws(patient, seed=seed, resamples=resamples)],
-        axis=1,
-    )
-    total, images, found, positives, both, predicted, true = drawn  # (R,) each
+    total, images, found, positives, both, predicted, true = columns @ weight  # (R,) each
     with np.errstate(invalid="ignore"):
-        values = {
+        return {
             "Dice": total / images,
             "Dice_positive": found / positives,
             "Dice_pooled": dice_per_image(Overlap(both, predicted, true)),
             "Dice_nothing": 1 - positives / images,
         }
-    return {name: interval(value) for name, value in values.items()}
 
 
 def patient_draws(patient: ArrayLike, *, seed: int, resamples: int) -> Iterator[NDArray[np.uint16]]:

@@ -1,0 +1,103 @@
+"""What has been done for each cell, and what did it take?"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+from sqlite_utils import Database
+
+MOST = 200
+"""How many runs of a method and task are looked at for the time they took; the newest."""
+
+
+class Repeat(NamedTuple):
+    """A run as one of the repeats that a cell asks for."""
+
+    id: str
+    ratio: int | None
+    seed: int
+    preset: str
+    recipe: str
+    state: str
+    folder: str
+    gpus: int
+    done: int | None
+    total: int | None
+
+
+class Spent(NamedTuple):
+    """What a run has taken so far, start, validation and test included."""
+
+    id: str
+    method: str
+    task: str
+    ratio: int | None
+    preset: str
+    recipe: str
+    gpus: int
+    state: str
+    total: int
+    """Steps from its first to its last."""
+    steps: int
+    """Steps that were made in `seconds`."""
+    seconds: float
+
+
+def repeats(db: Database, method: str, task: str) -> list[Repeat]:
+    """Return every run of `method` and `task`, newest first."""
+    rows = db.conn.execute(
+        """
+        select id, ratio, seed, preset, recipe, state, folder, gpus, done, total from runs
+        where method = :method and task = :task order by created desc, seq desc
+        """,
+        {"method": method, "task": task},
+    )
+    return [Repeat._make(row) for row in rows]
+
+
+def spent(db: Database, method: str, task: str) -> list[Spent]:
+    """Return what the newest runs of `method` and `task` took, newest first.
+
+    Only attempts count whose start and end are known, and of their steps only those that a later
+    attempt did not make again. Runs that have made no step are left out.
+    """
+    rows = db.conn.execute(
+        """
+        select r.id, r.method, r.task, r.ratio, r.preset, r.recipe, r.gpus, r.state, r.total,
+          r.done, r.last_event, a.started, a.ended, a.first_step
+        from (
+          select * from runs where method = :method and task = :task
+          order by created desc, seq desc limit :most
+        ) r
+        join attempts a on a.run = r.seq
+        where r.total > 0
+        order by r.created desc, r.seq desc, a.attempt
+        """,
+        {"method": method, "task": task, "most": MOST},
+    )
+    found = []
+    for key, group in itertools.groupby(rows, key=lambda row: row[:11]):
+        attempts = [row[11:] for row in group]
+        steps, seconds = _taken(attempts, done=key[9], last_event=key[10])
+        if steps > 0 and seconds > 0:
+            found.append(Spent(*key[:9], steps, seconds))
+    return found
+
+
+def _taken(
+    attempts: list[tuple[float | None, float | None, int | None]],
+    *,
+    done: int | None,
+    last_event: float | None,
+) -> tuple[int, float]:
+    """Return the steps and seconds of the attempts of which both are known."""
+    steps, seconds = 0, 0.0
+    for number, (started, ended, first) in enumerate(attempts):
+        last = number == len(attempts) - 1
+        until = ended if ended is not None else last_event if last else None
+        reached = done if last else attempts[number + 1][2]
+        if None not in (started, until, first, reached) and reached > first and until > started:
+            steps += reached - first
+            seconds += until - started
+    return steps, seconds

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "stop": Entry("Runs", "Stop a run after its next checkpoint."),
     "resume": Entry("Runs", "Go on with a stopped or lost run."),
     "retry": Entry("Runs", "Start a failed run again."),
+    "clone": Entry("Runs", "Launch a run again with some settings changed."),
     "rm": Entry("Runs", "Remove a run and its folder."),
     "grid": Entry("Results", "Print the grid: methods by tasks."),
     "import": Entry("Results", "Bring in results made elsewhere."),

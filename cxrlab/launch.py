@@ -61,7 +61,7 @@ def pretrainings(db: Database) -> list[plans.Pretraining]:
     finished = runs.select(db, states=("succeeded",), task=catalog.PRETRAIN)
     finished.sort(key=lambda run: run.ended or 0.0, reverse=True)
     coming = runs.select(db, states=("queued", "blocked", "running"), task=catalog.PRETRAIN)
-    return [_pretraining(run) for run in (*finished, *coming)]
+    return [pretraining_of(run) for run in (*finished, *coming)]
 
 
 def pretrained_named(db: Database, text: str) -> str:
@@ -273,7 +273,8 @@ def _again(lab: Lab, db: Database, run: runs.Run, *, states: tuple[str, ...]) ->
     return runs.get(db, run.id)
 
 
-def _pretraining(run: runs.Run) -> plans.Pretraining:
+def pretraining_of(run: runs.Run) -> plans.Pretraining:
+    """Return a run as what a fine-tuning starts from."""
     encoder = str(Path(run.folder) / ENCODER)
     return plans.Pretraining(run.id, run.method, run.preset, run.state, encoder, run.recipe)
 

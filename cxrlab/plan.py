@@ -127,8 +127,8 @@ def wanted(
     for method in dict.fromkeys(methods):
         for task in chosen:
             _check_pretrains(method, task)
-            own = _settings_of(task, overrides)
-            before = _settings_of(catalog.PRETRAIN, [s for s in overrides if "." in s[0]])
+            own = settings_of(task, overrides)
+            before = settings_of(catalog.PRETRAIN, [s for s in overrides if "." in s[0]])
             shares = _ratios_of(task, ratios)
             found += [
                 Want(
@@ -239,8 +239,13 @@ def _with_encoder(
     return replace(step, after=coming[0], why="waits for its pre-training")
 
 
-def _settings_of(task: str, overrides: Iterable[tuple[str, str]]) -> Overrides:
-    """Return the settings that go to runs of `task`, without the task in front."""
+def settings_of(task: str, overrides: Iterable[tuple[str, str]]) -> Overrides:
+    """Return the settings that go to runs of `task`, without the task in front.
+
+    Raises:
+        NotFound: no task is called as one in front of a setting.
+        Usage: a setting has an option of its own.
+    """
     own = {}
     for key, value in overrides:
         where, dot, name = key.rpartition(".")

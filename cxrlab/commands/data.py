@@ -329,6 +329,9 @@ def generate_sets(
     image_px: Annotated[
         int, typer.Option("--image-px", "--image_px", min=32, help="Side of the images (pixels).")
     ] = 256,
+    covid: Annotated[
+        int, typer.Option(min=0, help="Images in the COVID-19 collection's layout; 0 for none.")
+    ] = 0,
     use: Annotated[
         bool, typer.Option("--use", help="Write into the lab's settings that its data lie there.")
     ] = False,
@@ -343,7 +346,14 @@ def generate_sets(
         folder if folder is not None else lab.root / "data" / "generated" if lab else Path()
     ).resolve()
     with meter(f"generating into {out}", "images") as progress:
-        made = datasets.generate(out, count=count, seed=seed, image_px=image_px, progress=progress)
+        made = datasets.generate(
+            out,
+            count=count,
+            seed=seed,
+            image_px=image_px,
+            progress=progress,
+            counts={"covid": covid} if covid else None,
+        )
     if lab is not None and use:
         datasets.use(lab, out)
     if as_json:

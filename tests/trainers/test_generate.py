@@ -13,10 +13,11 @@ import pydicom
 import pytest
 from PIL import Image
 
-from trainers.data import cases, generate, records, rle, shenzhen, siim, tables
+from trainers.data import cases, covid, covid_layout, generate, records, rle, shenzhen, siim, tables
 from trainers.data.findings import LABELS
 
-COUNTS = ["--mimic", "30", "--nih", "80", "--siim", "40", "--rsna", "30", "--shenzhen", "40"]
+COUNTS = ["--mimic", "30", "--nih", "80", "--siim", "40", "--rsna", "30", "--shenzhen", "40",
+          "--covid", "60"]  # fmt: skip
 SMALL = ["--count", "30", *COUNTS, "--image_px", "64"]
 REAL = Path("../shared/data")
 
@@ -65,10 +66,12 @@ def test_two_seeds_share_no_picture(made: Path, tmp_path: Path) -> None:
 
 def test_every_set_has_as_many_pictures_as_asked_for(made: Path) -> None:
     counts = json.loads((made / "generated.json").read_text())["images"]
-    assert counts == {"mimic_cxr": 36, "nih": 80, "siim": 40, "rsna": 30, "shenzhen": 40}
+    assert counts == {"mimic_cxr": 36, "nih": 80, "siim": 40, "rsna": 30, "shenzhen": 40,
+                      "covid": 60}  # fmt: skip
     for folder, suffix in (("mimic_cxr", "jpg"), ("nih", "png"), ("siim", "dcm"), ("rsna", "dcm")):
         assert len(list((made / folder).rglob(f"*.{suffix}"))) == counts[folder]
     assert len(list((made / "shenzhen/images").glob("*.jpg"))) == 40
+    assert len(list((made / "covid/images").glob("*.jpg"))) == 60
 
 
 def test_no_patient_is_in_two_splits(made: Path) -> None:
@@ -287,6 +290,51 @@ def test_pictures_differ_in_brightness_but_are_not_clipped(made: Path) -> None:
     means = [g.mean() for g in grey]
     assert np.std(means) > 8
     assert np.mean([(g == 255).mean() for g in grey]) < 0.05
+
+
+@pytest.mark.parametrize("question", ["covid", "viral"])
+def test_the_covid_reader_divides_the_collections_own_table_by_patient(
+    made: Path, question: covid.Question
+) -> None:
+    split = covid.read(made / "covid", question, 100)
+    assert "drawn by group" in split.facts["by"]
+    parts = [{case.patient for case in part} for part in (split.train, split.val, split.test)]
+    assert not (parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2])
+    for part in (split.train, split.val, split.test):
+        assert {case.labels for case in part} == {(0,), (1,)}
+        assert all(case.image.is_file() for case in part)
+    whole = [*split.train, *split.val, *split.test]
+    assert len(whole) < 60 if question == "viral" else len(whole) == 60
+    assert len(set().union(*parts)) < len(whole)  # some come more than once
+
+
+def test_the_covid_table_says_what_was_drawn(made: Path) -> None:
+    told = {d["image"]: d for d in drawn(made) if d["set"] == "covid"}
+    text = (made / "covid/metadata.csv").read_text()
+    assert text.startswith(covid_layout.HEADER + "\n")
+    for row in table(made / "covid/metadata.csv"):
+        found = told[f"{row['folder']}/{row['filename']}"]["findings"]
+        names = [f["name"] for f in found]
+        if row["finding"].endswith("COVID-19"):
+            assert (names, found[0]["side"]) == (["Infiltration"], "bilateral")
+            assert found[0]["zone"] in ("mid", "lower")
+        assert ("Consolidation" in names) == ("Bacterial" in row["finding"])
+        assert (names == []) == (row["finding"] == "No Finding")
+        assert f"{row['age']}-year-old" in row["clinical_notes"]
+        assert row["modality"] == "X-ray"
+
+
+def test_a_folder_of_a_version_with_fewer_sets_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "old"
+    small = ["--count", "12", "--nih", "0", "--siim", "0", "--rsna", "0", "--shenzhen", "0"]
+    line = ["--out", str(out), *small, "--image_px", "64", "--workers", "1"]
+    assert generate.main(line) == 0
+    assert not (out / "covid").exists()
+    known = json.loads((out / "generated.json").read_text())
+    del known["settings"]["covid"]
+    (out / "generated.json").write_text(json.dumps(known))
+    assert generate.main(line) == 0
+    assert generate.main([*line, "--covid", "12"]) == 2
 
 
 def test_a_finished_folder_is_left_alone(made: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,9 +1,9 @@
 """Program: makes radiographs with reports, labels, masks and boxes, in the real sets' layouts.
 
 `python -P -m trainers.data.generate --out DIR` writes `DIR/mimic_cxr`, `nih`, `siim`, `rsna` and
-`shenzhen`. Every file follows from the seed, the counts and the size alone, whatever the number of
-processes. What was drawn where stands in `DIR/drawn.jsonl`, the settings in `DIR/generated.json`,
-which is written last: a folder without it is unfinished.
+`shenzhen`, and `covid` if it is asked for. Every file follows from the seed, the counts and the
+size alone, whatever the number of processes. What was drawn where stands in `DIR/drawn.jsonl`, the
+settings in `DIR/generated.json`, which is written last: a folder without it is unfinished.
 """
 
 from __future__ import annotations
@@ -20,12 +20,19 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from trainers.data.layouts import COLLECTIONS
+from trainers.data import covid_layout, layouts
+from trainers.data.layouts import Collection
 from trainers.data.pictures import Drawn, Job, draw
 
 VERSION = 1
 """Raised when the same settings begin to give other files."""
 SETTINGS = "generated.json"
+COLLECTIONS = {
+    **layouts.COLLECTIONS,
+    "covid": Collection("covid", 0.0, covid_layout.plan, covid_layout.write),
+}
+FEWEST = 12
+"""Pictures of a set that is made at all, however few there are to pre-train on."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,7 +53,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json-progress", "--json_progress", action="store_true",
                         help="tell it in JSON lines on stdout, not on stderr")  # fmt: skip
     for name, collection in COLLECTIONS.items():
-        about = f"pictures in {collection.folder}/ (default: {collection.share:g} x count; 0: none)"
+        usual = f"{collection.share:g} x count; 0: none" if collection.share else "0, none"
+        about = f"pictures in {collection.folder}/ (default: {usual})"
         parser.add_argument(f"--{name}", type=int, metavar="N", help=about)
     args = parser.parse_args(argv)
     low = {"count": 1, "seed": 0, "image_px": 64, "workers": 1}
@@ -55,7 +63,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"`{name}` is {getattr(args, name)}; expected {least} or more")
     for name, collection in COLLECTIONS.items():
         if getattr(args, name) is None:
-            setattr(args, name, max(12, round(args.count * collection.share)))
+            wanted = max(FEWEST, round(args.count * collection.share)) if collection.share else 0
+            setattr(args, name, wanted)
         if getattr(args, name) < 0:
             parser.error(f"`{name}` is {getattr(args, name)}; expected 0 or more")
     return args
@@ -103,7 +112,8 @@ def _refuse(out: Path, settings: dict[str, Any]) -> int | None:
     if not out.is_dir() or not any(out.iterdir()):
         return None
     known = out / SETTINGS
-    if known.is_file() and json.loads(known.read_text())["settings"] == settings:
+    none = dict.fromkeys(COLLECTIONS, 0)  # an earlier version knew fewer sets
+    if known.is_file() and none | json.loads(known.read_text())["settings"] == settings:
         print(f"{out} already holds what these settings give", file=sys.stderr)
         return 0
     print(f"error: {out} is not empty", file=sys.stderr)

@@ -60,7 +60,8 @@ class Collection(NamedTuple):
     write: Callable[[Path, list[Job], list[Drawn], int], None]
 
 
-def _rng(seed: int, *key: int) -> Rng:
+def rng_of(seed: int, *key: int) -> Rng:
+    """Return the generator of what `key` names: a set, in it a patient, ..."""
     return np.random.default_rng([seed, *key])
 
 
@@ -72,7 +73,8 @@ def _uid(rng: Rng) -> str:
     return UID_ROOT + str(int.from_bytes(rng.bytes(15), "big") + 10**35)
 
 
-def _write(path: Path, header: str, rows: Sequence[Sequence[object]]) -> None:
+def write_table(path: Path, header: str, rows: Sequence[Sequence[object]]) -> None:
+    """Write a csv table, packed if its name ends with `.gz`."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     content = f"{header}\n{text.getvalue()}".encode()
@@ -134,7 +136,7 @@ def _study(rng: Rng, deal: Callable[[], str], old: Sequence[Finding]) -> tuple[F
 def plan_mimic(seed: int, count: int, px: int) -> list[Job]:
     """Plan `count` training pictures with reports; a tenth as many to validate, and to test."""
     jobs: list[Job] = []
-    deal = _next_label(_rng(seed, 1))
+    deal = _next_label(rng_of(seed, 1))
     person = 0
     for split, wanted in (
         ("train", count),
@@ -153,7 +155,7 @@ def plan_mimic(seed: int, count: int, px: int) -> list[Job]:
 def _mimic_patient(
     seed: int, person: int, split: str, px: int, deal: Callable[[], str]
 ) -> list[Job]:
-    rng = _rng(seed, 1, person)
+    rng = rng_of(seed, 1, person)
     body = phantom.draw_anatomy(rng)
     subject = 10_000_000 + (person * 7_368_787) % 9_999_991  # spread over p10 to p19, no repeats
     jobs: list[Job] = []
@@ -195,12 +197,12 @@ def write_mimic(folder: Path, jobs: list[Job], drawn: list[Drawn], seed: int) ->
         chexpert[f["study"]] = (f["subject"], f["study"], *_chexpert(job))
         (folder / Path(job.path).parent).with_suffix(".txt").write_text(f["report"].text)
     name = "mimic-cxr-2.0.0-{}.csv.gz"
-    _write(folder / name.format("metadata"), MIMIC_METADATA, meta)
-    _write(folder / name.format("split"), "dicom_id,study_id,subject_id,split", split)
+    write_table(folder / name.format("metadata"), MIMIC_METADATA, meta)
+    write_table(folder / name.format("split"), "dicom_id,study_id,subject_id,split", split)
     header = "subject_id,study_id," + ",".join(CHEXPERT)
-    _write(folder / name.format("chexpert"), header, list(chexpert.values()))
+    write_table(folder / name.format("chexpert"), header, list(chexpert.values()))
     pairs = [(job.path, job.facts["report"].flat) for job in jobs if job.split == "train"]
-    _write(folder / "training.csv", "image_path,report_content", pairs)
+    write_table(folder / "training.csv", "image_path,report_content", pairs)
 
 
 def _chexpert(job: Job) -> list[str]:
@@ -218,13 +220,13 @@ def _chexpert(job: Job) -> list[str]:
 def plan_nih(seed: int, count: int, px: int) -> list[Job]:
     """Plan `count` pictures, 70, 10 and 20 % of them to train, validate and test."""
     jobs: list[Job] = []
-    deal = _next_label(_rng(seed, 2))
+    deal = _next_label(rng_of(seed, 2))
     person = 0
     for split, wanted in _parts(count, (("train", 0.7), ("val", 0.1), ("test", 0.2))):
         have = 0
         while have < wanted:
             person += 1
-            rng = _rng(seed, 2, person)
+            rng = rng_of(seed, 2, person)
             body = phantom.draw_anatomy(rng)
             old: tuple[Finding, ...] = ()
             for number in range(min(int(rng.integers(1, 5)), wanted - have)):
@@ -254,8 +256,8 @@ def write_nih(folder: Path, jobs: list[Job], drawn: list[Drawn], seed: int) -> N
         boxes += [
             (name, label, *box, "", "", "") for label, box in seen.boxes if label in NIH_BOXED
         ]
-    _write(folder / "Data_Entry_2017_v2020.csv", NIH_ENTRY, entries)
-    _write(folder / "BBox_List_2017.csv", "Image Index,Finding Label,Bbox [x,y,w,h],,,", boxes)
+    write_table(folder / "Data_Entry_2017_v2020.csv", NIH_ENTRY, entries)
+    write_table(folder / "BBox_List_2017.csv", "Image Index,Finding Label,Bbox [x,y,w,h],,,", boxes)
     of = {s: [j for j in jobs if j.split == s] for s in ("train", "val", "test")}
     names = {s: [Path(j.path).name for j in part] for s, part in of.items()}
     _lines(folder / "train_val_list.txt", names["train"] + names["val"])
@@ -284,8 +286,8 @@ def _single(
     """Plan pictures of as many patients; `positive` of each split get what the set is about."""
     jobs: list[Job] = []
     for split, wanted in counts:
-        for yes in _shuffled(_rng(seed, key, len(jobs)), wanted, positive):
-            rng = _rng(seed, key, 1, len(jobs))
+        for yes in _shuffled(rng_of(seed, key, len(jobs)), wanted, positive):
+            rng = rng_of(seed, key, 1, len(jobs))
             found = draw(rng, yes)
             jobs.append(Job(
                 path="", px=px, anatomy=phantom.draw_anatomy(rng), view=phantom.draw_view(rng),
@@ -299,7 +301,7 @@ def _nested(folder: Path, train: list[Job], row: Callable[[Job], str], seed: int
     """Write train_list.txt, and train_10.txt and train_1.txt as parts of it."""
     labels = [set(j.names) if "positive" not in j.facts else {str(j.facts["positive"])}
               for j in train]  # fmt: skip
-    tenth, hundredth = subsets.nested(labels, _rng(seed, 9))
+    tenth, hundredth = subsets.nested(labels, rng_of(seed, 9))
     _lines(folder / "train_list.txt", [row(j) for j in train])
     _lines(folder / "train_10.txt", [row(train[i]) for i in tenth])
     _lines(folder / "train_1.txt", [row(train[i]) for i in hundredth])
@@ -329,7 +331,7 @@ def plan_siim(seed: int, count: int, px: int) -> list[Job]:
     counts = _parts(count, (("train", 0.7), ("val", 0.1), ("test", 0.2)))
     jobs = []
     for job in _single(seed, 3, counts, SIIM_POSITIVE, draw, px):
-        rng = _rng(seed, 3, 2, job.facts["rng"])
+        rng = rng_of(seed, 3, 2, job.facts["rng"])
         job = _in_dicom(job, str(UUID(bytes=rng.bytes(16), version=4)), rng)
         h = job.header
         path = "/".join(h[k] for k in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
@@ -343,7 +345,7 @@ def write_siim(folder: Path, jobs: list[Job], drawn: list[Drawn], seed: int) -> 
     for job, seen in zip(jobs, drawn, strict=True):
         name = job.header["SOPInstanceUID"]
         rows += [(name, f" {runs}") for runs in seen.runs or ["-1"]]
-    _write(folder / "train-rle.csv", "ImageId, EncodedPixels", rows)
+    write_table(folder / "train-rle.csv", "ImageId, EncodedPixels", rows)
 
     def row(job: Job) -> str:
         return job.header["SOPInstanceUID"]
@@ -365,7 +367,7 @@ def plan_rsna(seed: int, count: int, px: int) -> list[Job]:
     counts = _parts(count, (("train", 0.7), ("val", 0.1), ("test", 0.2)))
     jobs = []
     for job in _single(seed, 4, counts, RSNA_POSITIVE, draw, px):
-        rng = _rng(seed, 4, 2, job.facts["rng"])
+        rng = rng_of(seed, 4, 2, job.facts["rng"])
         patient = str(UUID(bytes=rng.bytes(16), version=4))
         path = f"stage_2_train_images/{patient}.dcm"
         jobs.append(replace(_in_dicom(job, patient, rng), path=path))
@@ -381,8 +383,8 @@ def write_rsna(folder: Path, jobs: list[Job], drawn: list[Drawn], seed: int) -> 
         kind = "No Lung Opacity / Not Normal" if job.findings else "Normal"
         labels += [(patient, *box, 1) for box in boxes] or [(patient, "", "", "", "", 0)]
         classes += [(patient, "Lung Opacity" if boxes else kind)] * max(1, len(boxes))
-    _write(folder / "stage_2_train_labels.csv", "patientId,x,y,width,height,Target", labels)
-    _write(folder / "stage_2_detailed_class_info.csv", "patientId,class", classes)
+    write_table(folder / "stage_2_train_labels.csv", "patientId,x,y,width,height,Target", labels)
+    write_table(folder / "stage_2_detailed_class_info.csv", "patientId,class", classes)
 
     def row(job: Job) -> str:
         return f"{job.path} {int(job.facts['positive'])} "
@@ -408,7 +410,7 @@ def plan_shenzhen(seed: int, count: int, px: int) -> list[Job]:
     jobs = []
     for index, job in enumerate(planned):
         name = f"CHNCXR_{number[index]:04d}_{int(job.facts['positive'])}"
-        masked = _rng(seed, 5, 2, index).random() >= MASK_MISSING
+        masked = rng_of(seed, 5, 2, index).random() >= MASK_MISSING
         jobs.append(replace(job, path=f"images/{name}.jpg", worn=(),
                             lung_mask=f"masks/{name}.png" if masked else ""))  # fmt: skip
     return [jobs[i] for i in order]
@@ -424,9 +426,9 @@ def write_shenzhen(folder: Path, jobs: list[Job], drawn: list[Drawn], seed: int)
         rows.append((job.path, job.lung_mask, name, name, sex, job.anatomy.age, reading, reading,
                      int(job.facts["positive"]), job.split))  # fmt: skip
     header = "image_path,mask_path,image_id,patient_id,sex,age,findings,report_content,tb,split"
-    _write(folder / "metadata.csv", header, rows)
+    write_table(folder / "metadata.csv", header, rows)
     pairs = [(r[0], r[7]) for r in rows if r[9] == "train"]
-    _write(folder / "training.csv", "image_path,report_content", pairs)
+    write_table(folder / "training.csv", "image_path,report_content", pairs)
 
     def row(job: Job) -> str:
         tb = int(job.facts["positive"])

@@ -10,8 +10,8 @@ import importlib
 import json
 import logging
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +22,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from trainers import catalog, checkpoints, distributed, loop, program, provenance, weights
+from trainers import (
+    catalog,
+    checkpoints,
+    distributed,
+    loop,
+    normalisation,
+    program,
+    provenance,
+    weights,
+)
 from trainers.config import ConfigError, InputError, MissingError, option
 from trainers.data.batch import Seeded, collate
 from trainers.distributed import World
@@ -101,6 +110,8 @@ def configure(argv: Sequence[str]) -> program.Parsed:
     share = program.glance(argv, "ratio") or "100"
     ratio = int(share) if share.isdecimal() else 0
 
+    chosen = {**module.PRESETS[preset], **by_ratio.get((preset, ratio), {})}
+
     def adjust(given: dict[str, Any]) -> None:
         resume = str(given.get("resume", ""))
         if resume and not Path(resume).is_file():
@@ -114,6 +125,8 @@ def configure(argv: Sequence[str]) -> program.Parsed:
         if start and not given.get("encoder_recipe"):
             given["encoder_recipe"] = _encoder_recipe(Path(start))
         settle_variant(task, given)
+        if start:
+            take_normalisation(given, {**_defaults(module), **chosen}, Path(start))
         if hasattr(module, "settle"):
             module.settle(given)
 
@@ -121,9 +134,35 @@ def configure(argv: Sequence[str]) -> program.Parsed:
         argv,
         program="finetune",
         classes=(Config, Training, module.Config),
-        preset={**module.PRESETS[preset], **by_ratio.get((preset, ratio), {})},
+        preset=chosen,
         adjust=adjust,
     )
+
+
+def _defaults(module: ModuleType) -> dict[str, Any]:
+    return {field.name: field.default for field in fields(module.Config)}
+
+
+def take_normalisation(given: dict[str, Any], otherwise: Mapping[str, Any], start: Path) -> None:
+    """Put `mean` and `std` of the encoder at `start` into `given`, where they are to be its own.
+
+    Args:
+        given: settings that a person gave.
+        otherwise: those that hold where none is given.
+        start: the encoder.
+
+    Raises:
+        MissingError: no such file.
+        InputError: it cannot be read.
+    """
+    names = [
+        name
+        for name in normalisation.Normalisation._fields
+        if given.get(name, otherwise.get(name)) == normalisation.AUTO
+    ]
+    if names:
+        own = weights.normalisation_at(start)
+        given |= {name: own.of(name) for name in names}
 
 
 def _encoder_recipe(path: Path) -> str:
@@ -228,7 +267,9 @@ class _Finetuning:
         model = self.module.Task(self.task_config, size)
         weights.fit_encoder(model.encoder, state, size)
         logger.info("encoder from %s: %s", self.config.pretrained, report)
-        return model, program.weights_facts(self.config.pretrained)
+        seen = report.normalisation
+        told = {"normalisation": seen._asdict()} if seen else {}
+        return model, {**program.weights_facts(self.config.pretrained), **told}
 
     def _validate(self, model: nn.Module) -> dict[str, float]:
         # some scores take longer than an epoch; those that choose must not

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from trainers import resnets
+from trainers import normalisation, resnets
+from trainers.normalisation import Normalisation
 
 FORMAT = "cxrlab-encoder"
 """Marks an `encoder.pt`, whose `size` tells what tensors cannot: the number of heads."""
@@ -35,10 +36,17 @@ class Found(NamedTuple):
     """Names in `state` that made no encoder tensor."""
     heads: int | None
     """Attention heads, where the file tells."""
+    normalisation: Normalisation | None = None
+    """Of the images it was trained on; None where a file of this project does not tell."""
 
 
 def find(content: Mapping[str, Any]) -> Found:
     """Recognise the layout of `content` by its names and give the encoder's tensors timm's."""
+    found = _find(content)
+    return found._replace(normalisation=normalisation.of_file(content, found.kind))
+
+
+def _find(content: Mapping[str, Any]) -> Found:
     wrapped = next(
         (content[k] for k in ("model", "state_dict") if isinstance(content.get(k), Mapping)), None
     )

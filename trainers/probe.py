@@ -23,11 +23,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import DataLoader
 
-from trainers import catalog, metrics, program, scores, weights
+from trainers import catalog, metrics, normalisation, program, scores, weights
 from trainers.config import ConfigError, InputError, MissingError, resolve
 from trainers.data.batch import Seeded, collate
 from trainers.events import finite
-from trainers.finetune import task_module
+from trainers.finetune import take_normalisation, task_module
 from trainers.loop import pick_device, to_device
 from trainers.methods import baselines
 from trainers.modules import encoders
@@ -63,6 +63,8 @@ def _probe(argv: Sequence[str]) -> int:
     parser.add_argument("--data_path", "--data-path", required=True, metavar="DIR")
     parser.add_argument("--pretrained", default="", metavar="FILE", help="none: a random encoder")
     parser.add_argument("--preset", default="quick", help="sizes of images and of a random encoder")
+    for name in normalisation.Normalisation._fields:
+        parser.add_argument(f"--{name}", help="grey value; default: the encoder's")
     parser.add_argument("--ratio", type=int, default=100, help="percent of the training labels")
     parser.add_argument("--seed", type=int, default=0, help="of a random encoder and the bootstrap")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -77,7 +79,12 @@ def _probe(argv: Sequence[str]) -> int:
         raise ConfigError(f"`preset` is `{given.preset}`; expected {', '.join(module.PRESETS)}")
     own = module.Config.__dataclass_fields__
     preset = {k: v for k, v in module.PRESETS[given.preset].items() if k in own}
-    (config,) = resolve([module.Config], preset=preset, given={})
+    names = normalisation.Normalisation._fields
+    own_levels = {n: getattr(given, n) for n in names if getattr(given, n) is not None}
+    if given.pretrained:
+        otherwise = dict.fromkeys(names, normalisation.AUTO)
+        take_normalisation(own_levels, otherwise, Path(given.pretrained))
+    (config,) = resolve([module.Config], preset=preset, given=own_levels)
     torch.manual_seed(given.seed)
     encoder = _encoder(given.pretrained, given.preset, image_px=config.image_px)
     encoder.to(pick_device(given.device))
@@ -96,6 +103,8 @@ def _probe(argv: Sequence[str]) -> int:
     facts = {
         "task": given.task,
         "pretrained": given.pretrained,
+        "mean": config.mean,
+        "std": config.std,
         "values": values,
         "bounds": bounds,
         "metrics": metrics.described(values),

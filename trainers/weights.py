@@ -6,6 +6,7 @@ tensors; here they are checked and put in place.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -16,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers import layouts, resnets
+from trainers import layouts, normalisation, resnets
 from trainers.config import ConfigError, InputError
 from trainers.layouts import Found
+from trainers.normalisation import Normalisation
 from trainers.reading import read_checkpoint
 from trainers.resnets import ResNetSize
 
@@ -86,6 +88,8 @@ class Report(NamedTuple):
     """What the file lacks and may lack: the final norm, parts of a method beside its encoder."""
     unexpected: dict[str, int]
     """Tensors that were left aside: how many, by the first part of their names."""
+    normalisation: Normalisation | None = None
+    """Of the images it was trained on; None where a file of this project does not tell."""
 
     def __str__(self) -> str:
         aside = ", ".join(f"{name} ({n})" for name, n in self.unexpected.items())
@@ -111,7 +115,11 @@ def checked(path: Path, found: Found) -> tuple[dict[str, Tensor], AnySize, Repor
     state = {name: tensor.float().clone() for name, tensor in found.encoder.items()}
     if resnets.MARK in state:
         stages = resnets.checked(path, state, found.kind)
-        return state, stages, Report(found.kind, (), layouts.groups(found.left))
+        return (
+            state,
+            stages,
+            Report(found.kind, (), layouts.groups(found.left), found.normalisation),
+        )
     depth = 1 + max((int(n.split(".")[1]) for n in state if n.startswith("blocks.")), default=-1)
     projection = state.get("patch_embed.proj.weight")
     if depth == 0 or projection is None or projection.ndim != 4:
@@ -141,7 +149,7 @@ def checked(path: Path, found: Found) -> tuple[dict[str, Tensor], AnySize, Repor
         num_heads=_heads(path, found, width),
     )
     missing = tuple(name for name in FINAL_NORM if name not in state)
-    return state, size, Report(found.kind, missing, layouts.groups(found.left))
+    return state, size, Report(found.kind, missing, layouts.groups(found.left), found.normalisation)
 
 
 def encoder_shapes(width: int, depth: int, patch_px: int) -> dict[str, tuple[int, ...]]:
@@ -242,18 +250,40 @@ def fit_encoder(encoder: nn.Module, state: Mapping[str, Tensor], size: AnySize) 
         raise InputError(f"the encoder and the weights differ in {absent + result.unexpected_keys}")
 
 
+def normalisation_at(path: Path) -> Normalisation:
+    """Return what the encoder at `path` was trained with, or MRM's, with a warning.
+
+    A run's own checkpoint need not be there yet: its `config.json` tells.
+
+    Raises:
+        MissingError: no such file.
+        InputError: it cannot be read.
+    """
+    beside = path.resolve().parent.parent / "config.json"
+    found = None
+    if path.parent.name == "checkpoints" and beside.is_file():
+        found = normalisation.of_run(json.loads(beside.read_text(encoding="utf-8")))
+    if found is None:
+        found = layouts.find(read_checkpoint(path)).normalisation
+    return normalisation.or_mrms(found, path)
+
+
 def encoder_content(
     encoder: nn.Module, size: AnySize, *, config: Mapping[str, Any], step: int
 ) -> dict[str, Any]:
     """Return what `encoder.pt` holds: tensors that load into timm's plain network, and its size.
 
-    `image_px` is that of the encoder's own position table; a ResNet has none.
+    `image_px` is that of the encoder's own position table; a ResNet has none. `mean` and `std` are
+    those of its images, as far as `config`, that of its run, tells.
     """
+    seen = normalisation.of_run(config)
+    told = {name: list(values) for name, values in seen._asdict().items()} if seen else {}
     state = {name: tensor.detach().cpu() for name, tensor in encoder.state_dict().items()}
     return {
         "format": layouts.FORMAT,
         "model": state,
         "size": asdict(size),
+        **told,
         "config": dict(config),
         "step": step,
     }
@@ -284,7 +314,7 @@ def start_from(method: nn.Module, path: Path) -> Report:
     absent = [*report.missing, *(part for part, fault in faults.items() if fault)]
     method.load_state_dict(taken, strict=False)
     left = [n for n in found.left if method_name(n) not in taken]
-    return Report(report.kind, tuple(absent), layouts.groups(left))
+    return Report(report.kind, tuple(absent), layouts.groups(left), report.normalisation)
 
 
 def part_faults(method: nn.Module, found: Found) -> dict[str, str]:

@@ -246,7 +246,7 @@ def test_an_encoder_of_this_project_is_shown_images_as_it_knows_them(tmp_path: P
     encoder = vit.build_encoder(size, fixed_positions=True).eval()
     path = tmp_path / "encoder.pt"
     torch.save(weights.encoder_content(encoder, size, config={}, step=1), path)
-    own = targets.Teacher(path, 4, own=((MEAN,) * 3, (STD,) * 3))
+    own = targets.Teacher(path, 4)
     image = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         tokens = vit.encode(encoder, (image - MEAN) / STD)[:, 1:]

@@ -40,8 +40,8 @@ class Classified:
         cases: Sequence[Case],
         *,
         px: int,
-        mean: float,
-        std: float,
+        mean: float | Sequence[float],
+        std: float | Sequence[float],
         train: bool,
         crop_min: float = 0.08,
         cache: bool = False,
@@ -96,8 +96,8 @@ class View(Protocol):
 
     image_px: int
     crop_min: float
-    mean: float
-    std: float
+    mean: float | Sequence[float]
+    std: float | Sequence[float]
     cache: bool
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainers import normalisation
 from trainers.data import transforms
 from trainers.data.records import Record
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's red, green and blue, in [0, 1]. Source: MAE's released code, pre-training."""
+MEAN, STD = normalisation.IMAGENET
+"""Source: MAE's released code, pre-training."""
 CROP_SCALE = (0.2, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
 """Source: MAE's released code; RandomResizedCrop, the shape at torchvision's default."""

@@ -14,11 +14,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from trainers import normalisation
 from trainers.data import tokens, transforms
 from trainers.data.records import Record
 
-MEAN, STD = 0.4978, 0.2449
-"""Of MIMIC-CXR's grey values, in [0, 1]. Source: MRM's released code, pre-training and tasks."""
+(MEAN,), (STD,) = normalisation.MRM
 CROP_SCALE = (0.2, 1.0)
 CROP_RATIO = (3 / 4, 4 / 3)
 """Source: MRM's released code; RandomResizedCrop, the shape at torchvision's default."""

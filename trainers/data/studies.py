@@ -15,6 +15,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from trainers import normalisation
 from trainers.data import captions, transforms
 from trainers.data.captions import Vocabulary
 from trainers.data.jitter import jitter
@@ -48,7 +49,7 @@ class Look(NamedTuple):
     """Of grey values, in [0, 1]; one for all channels, or three."""
 
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET = normalisation.IMAGENET
 
 REFERS = Look((0.05, 1.0), (0.6, 1.0), transforms.BILINEAR, True, True, *IMAGENET)
 """REFERS's. Source: its released code, where 0.6 to 1 was meant as a share of the area but stands

@@ -16,9 +16,11 @@ import torch.nn.functional as F
 from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
+from trainers import normalisation
 from trainers.config import ConfigError, option
 from trainers.modules import encoders
 from trainers.modules.vit import NORM
+from trainers.normalisation import Levels
 from trainers.predictions import Scored
 from trainers.resnets import ResNetSize
 from trainers.weights import AnySize
@@ -33,8 +35,8 @@ class Config:
     image_px: int = option(224, "side of the square the network sees, in pixels")
     drop_path: float = option(0.1, "stochastic depth of the encoder's last block")
     crop_min: float = option(0.08, "least share of the area in a training crop")
-    mean: float = option(0.4978, "mean grey value, in [0, 1], of the encoder's pre-training")
-    std: float = option(0.2449, "standard deviation of the same")
+    mean: Levels = option("auto", "mean grey value, in [0, 1], or three; auto: as pre-trained")
+    std: Levels = option("auto", "standard deviation of the same, likewise")
     cache: bool = option(False, "keep decoded images in memory", recipe=False)
 
     def __post_init__(self) -> None:
@@ -44,6 +46,7 @@ class Config:
             raise ConfigError(f"`drop_path` is {self.drop_path}; expected in [0, 1)")
         if not 0 < self.crop_min <= 1:
             raise ConfigError(f"`crop_min` is {self.crop_min}; expected in (0, 1]")
+        normalisation.settle(self)
 
 
 class Classifier(nn.Module):

@@ -21,10 +21,12 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image, nms
 
+from trainers import normalisation
 from trainers.config import ConfigError, option
 from trainers.modules import encoders, resnet, vit
 from trainers.modules.rcnn import RCNNHead
 from trainers.modules.yolo import YOLOHead
+from trainers.normalisation import Levels
 from trainers.predictions import Boxed
 from trainers.resnets import ResNetSize
 from trainers.weights import AnySize
@@ -58,8 +60,10 @@ class Config:
     negatives: float = option(
         -1.0, "images without a box in an epoch, per image with one; below 0: all"
     )
-    mean: float = option(0.5, "mean grey value, in [0, 1], that is taken off")
-    std: float = option(0.5, "grey value that the rest is divided by")
+    mean: Levels = option(
+        0.5, "mean grey value, in [0, 1], that is taken off, or three; auto: the encoder's"
+    )
+    std: Levels = option(0.5, "grey value that the rest is divided by, likewise")
     cache: bool = option(False, "keep resized images in memory", recipe=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +76,7 @@ class Config:
             raise ConfigError(f"`crop_min` is {self.crop_min}; expected in (0, 1]")
         if not 0 <= self.drop_path < 1:
             raise ConfigError(f"`drop_path` is {self.drop_path}; expected in [0, 1)")
+        normalisation.settle(self)
 
 
 class Detector(nn.Module):

@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from monai.losses import DiceLoss, FocalLoss
 from torch import Tensor, nn
 
+from trainers import normalisation
 from trainers.config import ConfigError, option
 from trainers.modules import encoders, resnet
 from trainers.modules.backbone import DenseFeatures, taps_of
 from trainers.modules.upernet import LEVELS, FCNHead, Pyramid, UPerHead, resize
+from trainers.normalisation import Levels
 from trainers.predictions import Masked, pack_mask
 from trainers.resnets import ResNetSize
 from trainers.weights import AnySize
@@ -42,8 +44,8 @@ class Config:
     focal_weight: float = option(2.0, "weight of the focal loss")
     dice_weight: float = option(1.0, "weight of the Dice loss")
     aux_weight: float = option(0.4, "weight of the auxiliary head's losses, beside the above")
-    mean: float = option(0.4978, "mean grey value, in [0, 1], of the encoder's pre-training")
-    std: float = option(0.2449, "standard deviation of the same")
+    mean: Levels = option("auto", "mean grey value, in [0, 1], or three; auto: as pre-trained")
+    std: Levels = option("auto", "standard deviation of the same, likewise")
     cache: bool = option(False, "keep resized images and masks in memory", recipe=False)
 
     def __post_init__(self) -> None:
@@ -52,6 +54,7 @@ class Config:
         for name in ("dropout", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` is {getattr(self, name)}; expected in [0, 1)")
+        normalisation.settle(self)
 
 
 class Segmenter(nn.Module):

@@ -9,7 +9,7 @@ hidden, V values of a target, C cells along the crop's side, W the teacher's wid
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers import weights
+from trainers import normalisation, weights
 from trainers.config import ConfigError, InputError
 from trainers.modules import patches, vit
 
@@ -27,14 +27,6 @@ DinoLoss = Literal["cosine", "smooth_l1"]
 BINS, CELL_PX = 9, 8
 WINDOW_PX, WINDOW_STD_PX = 16, 8.0
 """Source: Wei et al. 2022 (MaskFeat), as configured in mmselfsup."""
-
-Normalisation = tuple[Sequence[float], Sequence[float]]
-IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-JAX: Normalisation = ((0.5,) * 3, (0.5,) * 3)
-"""Mean and deviation of an encoder's input in [0, 1], by channel.
-
-Source: torchvision's models; google-research/vision_transformer, which scales to [-1, 1].
-"""
 
 
 class Settings(Protocol):
@@ -90,7 +82,7 @@ class ImageTarget(nn.Module):
         self.px = config.patch_px * config.super_resolution
         self.teacher: Teacher | None = None
         if config.target == "dino":
-            self.teacher = Teacher(Path(config.teacher), grid, own=((mean,) * 3, (std,) * 3))
+            self.teacher = Teacher(Path(config.teacher), grid)
         self.values = {
             "pixel": 3 * self.px**2,
             "hog": BINS * (self.px // CELL_PX) ** 2,
@@ -187,14 +179,12 @@ def _window(side: int, device: torch.device) -> Tensor:
 class Teacher(nn.Module):
     """A frozen encoder that sees the whole image and tells a feature vector for each patch."""
 
-    def __init__(self, path: Path, grid: int, *, own: Normalisation) -> None:
-        """Read the teacher.
+    def __init__(self, path: Path, grid: int) -> None:
+        """Read the teacher, and how images are normalised for it.
 
         Args:
             path: its weights, in any layout.
             grid: patches along a side, G.
-            own: how images are normalised here, and so for encoders that were pre-trained here or
-                by MRM's code; for others it follows from the layout.
         """
         super().__init__()
         state, size, report = weights.load_encoder(path)
@@ -207,9 +197,9 @@ class Teacher(nn.Module):
         # in a list, where torch does not look: so it stays in eval mode, and no checkpoint,
         # optimiser or DistributedDataParallel takes it for something that is trained
         self._kept = [encoder.requires_grad_(False).eval()]
-        mean, std = {"mrm": own, "cxrlab": own, "npz": JAX}.get(report.kind, IMAGENET)
-        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+        seen = normalisation.or_mrms(report.normalisation, path)
+        for name, values in seen._asdict().items():
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
         """Move the encoder along when the loop moves the method."""

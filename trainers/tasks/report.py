@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainers import predictions, report_judging, report_samples
+from trainers import normalisation, predictions, report_judging, report_samples
 from trainers.config import ConfigError, InputError, option
 from trainers.data import annotated, unseen_reports, wording
 from trainers.data.annotated import Text
@@ -33,6 +33,7 @@ from trainers.data.reported import Reported
 from trainers.data.wording import Rules, Vocabulary
 from trainers.modules import captioner, encoders
 from trainers.modules.report_writer import ReportWriter
+from trainers.normalisation import Levels
 from trainers.predictions import Written
 from trainers.weights import AnySize
 
@@ -49,8 +50,8 @@ class Config:
 
     image_px: int = option(224, "side of the square the network sees, in pixels")
     drop_path: float = option(0.0, "stochastic depth of the encoder's last block")
-    mean: float = option(0.4978, "mean grey value, in [0, 1], of the encoder's pre-training")
-    std: float = option(0.2449, "standard deviation of the same")
+    mean: Levels = option("auto", "mean grey value, in [0, 1], or three; auto: as pre-trained")
+    std: Levels = option("auto", "standard deviation of the same, likewise")
     cache: bool = option(False, "keep resized images in memory", recipe=False)
     hflip: Hflip = option(
         "on", "whether half the training images are mirrored, and texts with them"
@@ -102,6 +103,7 @@ class Config:
                 f"`writer_width` is {self.writer_width}; expected an even multiple of "
                 f"`writer_heads`, {self.writer_heads}"
             )
+        normalisation.settle(self)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

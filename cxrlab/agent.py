@@ -31,17 +31,28 @@ from typing import IO, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import gpus, launch, refresh, runner
+from cxrlab import gpus, launch, notify, refresh, runner, text
+from cxrlab.access import what
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
-from cxrlab.lab import Lab, find_lab, read_settings
-from store import claims, queue, runs
+from cxrlab.lab import Lab, Place, find_lab, read_settings
+from store import claims, notices, queue, results, runs
 from store.db import StoreError, open_store, writing
+from trainers import catalog
 
 logger = logging.getLogger("cxrlab.agent")
 
 LIMITS = "`[launch.limits]`"
 PASS_S = 0.5
+NEWS_S = 3600.0
+"""Of a run that ended longer ago nobody is told."""
+
+TOLD = ("id", "method", "task", "ratio", "seed", "state", "reason", "preset", "started", "ended")
+"""What programs are told of a run."""
+
+SEND_AGAIN_S = (2.0, 10.0)
+"""How long to wait before a place that could not be reached is tried again."""
+
 IDLE_S = 15.0
 _LOCK_TRIES_S = 1.0
 _AT_ONCE = 1000
@@ -159,6 +170,7 @@ class Agent:
         self.asked_to_end = False
         self.children: list[subprocess.Popen[bytes]] = []
         self.complaint = ""
+        self.tellers: list[threading.Thread] = []
 
     def ask_to_end(self, number: int, frame: object) -> None:
         """End after the present pass; runs go on."""
@@ -184,6 +196,7 @@ class Agent:
             try:
                 refresh.refresh(self.lab, db, wait_s=math.inf)
                 self.give(db)
+                self.tell(db)
                 busy = runs.count(db, states=("queued", "running")) > 0
             finally:
                 db.conn.close()
@@ -236,6 +249,22 @@ class Agent:
                 self.explain(
                     db, run, reason=f"{reason}: {reading.error}" if reading.error else reason
                 )
+
+    def tell(self, db: Database) -> None:
+        """Have people told of runs that have ended, each end once; never waits for them."""
+        settings = self.lab.settings.notify
+        if not settings.places:
+            return
+        for run in notices.due(db, settings.on, since=time.time() - NEWS_S):
+            if notices.take(db, run):
+                facts = {key: getattr(run, key) for key in TOLD}
+                name, number = self.lab.root.name, number_of(db, run)
+                word = notify.word_of(facts, lab=name, what=what(run), number=number)
+                for place in settings.places:
+                    teller = threading.Thread(target=send, args=(place, word))
+                    teller.start()
+                    self.tellers.append(teller)
+        self.tellers = [teller for teller in self.tellers if teller.is_alive()]
 
     def room(self, db: Database) -> dict[str, int]:
         """Return how many more runs of each task that has a limit may run."""
@@ -296,6 +325,29 @@ class Agent:
             return
         self.children.append(child)
         logger.info("%s started on %s, attempt %d", run.id, ", ".join(devices), attempt)
+
+
+def send(place: Place, word: notify.Word) -> None:
+    """Tell one place, some times over where it cannot be reached."""
+    for wait_s in (*SEND_AGAIN_S, None):
+        try:
+            notify.tell(place, word)
+            return
+        except CxrlabError as error:
+            logger.error("not told: %s", error)
+        if wait_s is None:
+            return
+        time.sleep(wait_s)
+
+
+def number_of(db: Database, run: runs.Run) -> str:
+    """Return a run's main number in words; empty where it has none."""
+    entry = catalog.TASKS.get(run.task, catalog.PRETRAIN_ENTRY)
+    part = "val" if run.task == catalog.PRETRAIN else "test"
+    for number in results.of_run(db, run.id):
+        if number.metric == f"{part}/{entry.metric}":
+            return f"{part} {entry.metric} {text.metric(number.value, entry.unit)}"
+    return ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,17 +9,21 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from cxrlab.errors import NotFound, Usage, nearest, unknown_name
+from cxrlab import columns
+from cxrlab.errors import CxrlabError, NotFound, Usage, nearest, unknown_name
 from trainers import catalog
 
 SETTINGS_NAME = "cxrlab.toml"
 PRESETS = ("paper", "quick")
-LANGUAGES = ("en",)
+LANGUAGES = ("en", "zh")
+ENDS = ("succeeded", "failed", "stopped", "lost")
+FORMS = ("ntfy", "slack", "feishu", "dingtalk", "json", "email")
+MAIL_KEYS = ("to", "sender", "server", "user", "password_env")
 
 
 def cores() -> int:
@@ -74,7 +78,33 @@ class GridSettings:
 
     methods: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
-    """Each is a task (`siim`), or a task and a ratio (`siim:10`)."""
+    """Words as `cxrlab.columns` reads them: `siim`, `siim:10`, `report:BLEU-1`, `notebook`."""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """`[grid.groups]`: names that stand for several methods, or for several columns."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """`[notify.NAME]`: somebody to tell. Addresses and passwords are named, never written down."""
+
+    name: str
+    form: str
+    url_env: str = ""
+    """The environment variable that holds a webhook's address."""
+    to: str = ""
+    sender: str = ""
+    server: str = ""
+    """Host and port of the SMTP server."""
+    user: str = ""
+    password_env: str = ""
+
+
+@dataclass(frozen=True)
+class NotifySettings:
+    """`[notify]`: who is told that a run has ended, and of which ends."""
+
+    on: tuple[str, ...] = ("failed", "lost", "succeeded")
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +114,7 @@ class Settings:
     data: Mapping[str, DataSettings] = field(default_factory=dict)
     launch: LaunchSettings = field(default_factory=LaunchSettings)
     grid: GridSettings = field(default_factory=GridSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     language: str = "en"
 
 
@@ -182,11 +213,12 @@ def read_settings(path: Path) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise Usage(f"{path} is not TOML: {error}") from None
     reader = _Reader(path, source)
-    reader.check_keys("", document, ("data", "launch", "grid", "language"))
+    reader.check_keys("", document, ("data", "launch", "grid", "notify", "language"))
     return Settings(
         data=_data(reader, reader.table("", document, "data")),
         launch=_launch(reader, reader.table("", document, "launch")),
         grid=_grid(reader, reader.table("", document, "grid")),
+        notify=_notify(reader, reader.table("", document, "notify")),
         language=reader.choice("", document, "language", LANGUAGES, "en"),
     )
 
@@ -351,22 +383,63 @@ def _limits(reader: _Reader, table: Mapping[str, Any]) -> dict[str, int]:
     return {task: reader.whole("launch.limits", table, task, 1, 1) for task in table}
 
 
+def _notify(reader: _Reader, table: Mapping[str, Any]) -> NotifySettings:
+    on = reader.words("notify", table, "on") or NotifySettings.on
+    for state in on:
+        if state not in ENDS:
+            reader.fail("notify", "on", f"names `{state}`; expected some of {', '.join(ENDS)}")
+    names = [name for name in table if name != "on"]
+    return NotifySettings(on, tuple(_place(reader, name, table) for name in names))
+
+
+def _place(reader: _Reader, name: str, tables: Mapping[str, Any]) -> Place:
+    given, where = reader.table("notify", tables, name), f"notify.{name}"
+    form = reader.choice(where, given, "form", FORMS, "")
+    wanted = MAIL_KEYS if form == "email" else ("url_env",)
+    reader.check_keys(where, given, ("form", *wanted))
+    values = {key: given.get(key, "") for key in wanted}
+    for key, value in values.items():
+        needed = key in ("url_env", "to", "sender", "server")
+        if not isinstance(value, str) or (needed and not value):
+            reader.fail(where, key if key in given else "form", f"needs `{key}`, a text")
+    return Place(name, form, **values)
+
+
 def _grid(reader: _Reader, table: Mapping[str, Any]) -> GridSettings:
-    reader.check_keys("grid", table, ("methods", "columns"))
+    reader.check_keys("grid", table, ("methods", "columns", "groups"))
     methods = reader.words("grid", table, "methods")
-    columns = reader.words("grid", table, "columns")
-    for method in methods:
-        if method not in catalog.METHODS:
-            error = unknown_name("method", method, catalog.METHODS)
-            reader.fail("grid", "methods", f"names `{method}`, which is no method", error.hint)
-    for column in columns:
-        task, _, ratio = column.partition(":")
-        if task not in catalog.TASKS:
-            error = unknown_name("task", task, catalog.TASKS)
-            reader.fail("grid", "columns", f"names `{task}`, which is no task", error.hint)
-        if ":" in column and not (ratio.isdigit() and 0 < int(ratio) <= 100):
-            reader.fail("grid", "columns", f"has `{column}`; expected a form like `siim:10`")
-    return GridSettings(methods, columns)
+    given = table.get("columns", [])
+    single = isinstance(given, str) and given in columns.SETS
+    named = (given,) if single else reader.words("grid", table, "columns")
+    tables = reader.table("grid", table, "groups")
+    groups = {name: reader.words("grid.groups", tables, name) for name in tables}
+    for name, members in groups.items():
+        _check_group(reader, name, members)
+    for key, check in (
+        ("methods", lambda: columns.methods_of(methods, groups)),
+        ("columns", lambda: columns.chosen(named, groups)),
+    ):
+        try:
+            check()
+        except CxrlabError as error:
+            reader.fail("grid", key, f"cannot be shown: {error.message}", error.hint)
+    return GridSettings(methods, named, groups)
+
+
+def _check_group(reader: _Reader, name: str, members: Sequence[str]) -> None:
+    """Refuse a group whose name means something else, or that is neither rows nor columns."""
+    taken = (*catalog.METHODS, *catalog.TASKS, catalog.PRETRAIN, *columns.FIELDS, *columns.SETS)
+    if name in taken:
+        reader.fail("grid.groups", name, "is a name that means something else")
+    if not members:
+        reader.fail("grid.groups", name, "is empty", "list methods, or columns")
+    try:
+        if members[0] in catalog.METHODS:
+            columns.methods_of(members, {})
+        else:
+            columns.chosen(members)
+    except CxrlabError as error:
+        reader.fail("grid.groups", name, f"cannot be shown: {error.message}", error.hint)
 
 
 def _line_of(source: str, table: str, key: str) -> int:
@@ -416,7 +489,28 @@ def _template() -> str:
 
 [grid]
 # methods = ["random", "mrm", "deep_mrm"]     # rows, in this order; left out: every method
-# columns = ["siim:10", "siim:100"]           # task, or task:ratio; left out: every task
+# columns = ["siim:10", "siim:100"]           # task, task:ratio or task:metric (report:BLEU-1);
+#                                             # ["notebook"]: its table; left out: every task
+# [grid.groups]                               # names for several rows or columns, to use above
+# baselines = ["random", "imagenet"]
+
+# Who is told that a run has ended. The addresses of webhooks are secrets: name the environment
+# variables that hold them (as the agent's shell has them). `cxrlab notify` tries all places.
+[notify]
+# on = ["failed", "lost", "succeeded"]
+
+# forms: {", ".join(FORMS[:-1])}
+# [notify.team]
+# form = "ntfy"
+# url_env = "CXRLAB_NTFY_URL"
+
+# [notify.mail]
+# form = "email"
+# to = "me@example.org"
+# sender = "cxrlab@example.org"
+# server = "smtp.example.org:587"
+# user = "cxrlab"
+# password_env = "CXRLAB_SMTP_PASSWORD"
 
 # Where the data lies. `cxrlab data list` shows which are found.
 

@@ -247,4 +247,27 @@ def _held(db: Database) -> None:
     db.conn.execute("create index runs_cell_ended on runs (method, task, ended)")
 
 
-MIGRATIONS: list[Callable[[Database], None]] = [_first, _data_versions, _splits, _notebook, _held]
+def _notices(db: Database) -> None:
+    """Remember of which ends people have been told."""
+    for statement in (
+        """
+        create table notices (
+          run integer not null references runs (seq) on delete cascade,
+          attempt integer not null,
+          at real not null,
+          primary key (run, attempt)
+        ) without rowid
+        """,
+        "create index runs_state_ended on runs (state, ended)",
+    ):
+        db.conn.execute(statement)
+
+
+MIGRATIONS: list[Callable[[Database], None]] = [
+    _first,
+    _data_versions,
+    _splits,
+    _notebook,
+    _held,
+    _notices,
+]

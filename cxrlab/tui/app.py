@@ -23,9 +23,9 @@ from textual.screen import Screen
 from cxrlab import agent, launch, text
 from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
+from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.tui import messages, reading, telling, themes
-from cxrlab.tui.harmless import harmless
 from cxrlab.tui.pulse import GpuWatch, Pulse, Rhythm
 from cxrlab.tui.screens.cell import CellScreen
 from cxrlab.tui.screens.grid import GridScreen

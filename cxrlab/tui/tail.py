@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from cxrlab.tui.harmless import log_line
+from cxrlab.harmless import log_line
 
 PIECE = 64 * 1024
 """Bytes read at once. A line without an end is cut there."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.text import Text
 
 from cxrlab import restricted, text
-from cxrlab.tui.harmless import cut, harmless
+from cxrlab.harmless import cut, harmless
 from cxrlab.tui.reading import RunView
 from store.results import Result
 from store.runs import Run

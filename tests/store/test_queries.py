@@ -11,10 +11,23 @@ from typing import Any
 
 import pytest
 
-from store import artifacts, cells, claims, intake, matching, points, queue, rebuild, results, runs
+from store import (
+    artifacts,
+    cells,
+    claims,
+    intake,
+    matching,
+    notices,
+    points,
+    queue,
+    rebuild,
+    results,
+    runs,
+)
 
 MODULES = (
-    "runs", "queue", "points", "artifacts", "results", "cells", "claims", "intake", "matching"
+    "runs", "queue", "notices", "points", "artifacts", "results", "cells", "claims", "intake",
+    "matching",
 )  # fmt: skip
 NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words"}
 
@@ -35,6 +48,8 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     ],
     "queue.next_queued": lambda db: queue.next_queued(db, 3),
     "queue.unexplained": lambda db: queue.unexplained(db, 3),
+    "notices.due": lambda db: notices.due(db, ("failed", "succeeded"), since=1.0),
+    "notices.take": lambda db: notices.take(db, runs.get(db, "aaaaaa")),
     "queue.waiting": lambda db: queue.waiting(db),
     "queue.running": lambda db: queue.running(db),
     "queue.hold": lambda db: queue.hold(db, ["cccccc"]),

@@ -15,10 +15,10 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from cxrlab import grid, text
+from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.tui import reading, telling
 from cxrlab.tui.asking import Asking
-from cxrlab.tui.harmless import harmless
 from cxrlab.tui.messages import OpenCell, OpenLaunch, RegistryChanged
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.strip import GpuStrip

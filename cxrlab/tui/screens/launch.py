@@ -18,10 +18,10 @@ from textual.widgets import Input, Label, Static
 from cxrlab import agent, launch
 from cxrlab import plan as plans
 from cxrlab.errors import CxrlabError, Usage
+from cxrlab.harmless import harmless
 from cxrlab.lab import PRESETS, Lab
 from cxrlab.tui import reading
 from cxrlab.tui.asking import Asking
-from cxrlab.tui.harmless import harmless
 from cxrlab.tui.messages import Launched, Trouble
 from cxrlab.tui.widgets.choice import Choice
 from store.db import StoreError

@@ -14,10 +14,10 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Label
 
 from cxrlab import text
+from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.tui import reading
 from cxrlab.tui.asking import Asking
-from cxrlab.tui.harmless import harmless
 from cxrlab.tui.messages import OpenRun, RegistryChanged, ResumeRun, StopRun
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.strip import GpuStrip

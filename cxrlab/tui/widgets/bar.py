@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 from textual.widget import Widget
 
-from cxrlab.tui.harmless import cut, harmless
+from cxrlab.harmless import cut, harmless
 
 PLACES = {"grid": "1 Grid", "runs": "2 Runs"}
 

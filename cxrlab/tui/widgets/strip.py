@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from cxrlab import text
 from cxrlab.gpus import Gpu
-from cxrlab.tui.harmless import cut, harmless
+from cxrlab.harmless import cut, harmless
 from cxrlab.tui.messages import GpusRead
 
 QUIET_S = 10.0

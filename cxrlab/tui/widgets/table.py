@@ -22,7 +22,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from cxrlab.tui.harmless import cut
+from cxrlab.harmless import cut
 
 AROUND = 64
 """Rows asked for before and after those in view."""

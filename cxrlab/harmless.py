@@ -1,0 +1,52 @@
+"""How is text from outside shown, so that nothing in it acts on the terminal?
+
+Colour sequences are dropped, because they only decorate. Whatever else could move the cursor, set
+the title or turn the writing direction is shown as a visible sign and does nothing. Square brackets
+are left alone: screens draw plain text and never parse markup.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 20_000
+"""Characters of one line that are kept; a line beyond that says how many were left out."""
+
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_SIGNS = {
+    **{code: chr(0x2400 + code) for code in range(0x20)},  # control pictures
+    0x7F: "\u2421",
+    **{code: "\ufffd" for code in range(0x80, 0xA0)},  # C1: one-byte escape sequences
+    **{ord(sign): "\ufffd" for sign in _TURNING},
+    0x2028: " ",
+    0x2029: " ",
+    0xFEFF: "",
+}
+
+
+def harmless(text: str, longest: int = LONGEST) -> str:
+    """Return one line of `text` with every control character made visible."""
+    left_out = len(text) - longest
+    if left_out > 0:
+        text = text[:longest]
+    if not text.isascii() or not text.isprintable():
+        text = _COLOUR.sub("", text)
+        text = text.expandtabs(8).translate(_SIGNS)
+    return f"{text} … ({left_out:,} characters more)" if left_out > 0 else text
+
+
+def log_line(raw: bytes) -> str:
+    """Return a line of a log as a terminal would have left it: the last writing over it wins."""
+    text = raw[-4 * LONGEST :].decode("utf-8", errors="replace").rstrip("\r\n")
+    *_, last = text.rsplit("\r", 1)
+    return harmless(last)
+
+
+def cut(text: str, width: int) -> str:
+    """Return `text` in at most `width` terminal cells, with an ellipsis where it was cut."""
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1).rstrip() + "…" if width > 1 else "…"[:width]

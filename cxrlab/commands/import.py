@@ -11,6 +11,9 @@ from cxrlab import completion
 from cxrlab.access import AsJson, opened, what
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cxrlab.imports.curves import Found
     from cxrlab.imports.predictions import Cell
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -103,6 +106,52 @@ def predictions(
     console.say(f"`cxrlab show {run.id}` tells more; {run.reason}")
 
 
+@app.command("notebook")
+def notebook(
+    ctx: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Markdown with a table of HTML, as `export --style notebook` writes it.",
+            show_default=False,
+        ),
+    ],
+    source: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="What to know it by. [default: the file's name]"),
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is read, and write nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in a lab notebook: its table of results, its notes, open points, ideas and commands.
+
+    Its own numbers stand in the grid without a run behind them, the papers' as references; what to
+    know before believing one is kept with it. What cannot be read is listed with its line.
+
+    A notebook is known by its name. Reading it again takes over what has changed in it, and leaves
+    alone what was ticked off here.
+    """
+    from cxrlab import console
+    from cxrlab.imports import notebook as reading
+    from cxrlab.imports import notebook_told
+
+    read = reading.read(file, " ".join(source.split()))
+    with opened(ctx) as (_, db):
+        brought = reading.bring_in(db, read, dry_run=dry_run)
+    if as_json:
+        console.facts(notebook_told.facts(read, brought, dry_run=dry_run))
+        return
+    for line in notebook_told.page(read, brought, columns=console.width()):
+        console.fact(line)
+    if dry_run:
+        console.say("nothing was written")
+    elif any(entry.kind in ("todo", "idea") for entry in read.entries):
+        console.say("`cxrlab todo` lists what is open, `cxrlab note` the rest")
+
+
 def cell_of(
     files: list[Path], *, method: str, task: str, ratio: int, seed: int, source: str
 ) -> Cell:
@@ -121,3 +170,187 @@ def cell_of(
         raise unknown_name("task", task, catalog.TASKS)
     named = " ".join(source.split()) or ", ".join(path.name for path in files)
     return Cell(method, task, ratio, seed, named)
+
+
+TheirMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        help="The method of the runs, if they were not logged with a setting `method`.",
+        autocompletion=completion.methods,
+        show_default=False,
+    ),
+]
+TheirTask = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="`pretrain`, or the task they are of; else their setting `task`.",
+        autocompletion=completion.tasks,
+        show_default=False,
+    ),
+]
+TheirRatio = Annotated[
+    int | None,
+    typer.Option(
+        "--ratio", min=1, max=100, help="Percent of the labels; else their setting, else 100."
+    ),
+]
+TheirSeed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Their seed; else their setting, else 0.")
+]
+TheirSource = Annotated[
+    str,
+    typer.Option(
+        "--source",
+        metavar="TEXT",
+        help="Where they come from; runs of one source are repeats of each other.",
+        show_default="the run's name",
+    ),
+]
+Only = Annotated[
+    str, typer.Option("--only", metavar="PATTERN", help="Only runs of such a name: `*lr1e-4*`.")
+]
+Renames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rename",
+        metavar="OLD=NEW",
+        help="Call a curve otherwise, such as `val_dice=val/Dice`; may be given again.",
+    ),
+]
+
+
+def place_of(metavar: str, about: str) -> typer.models.ArgumentInfo:
+    """Return the argument that names where the logs of another tracker lie."""
+    argument = typer.Argument(metavar=metavar, help=about, show_default=False)
+    assert isinstance(argument, typer.models.ArgumentInfo)
+    return argument
+
+
+@app.command("tensorboard")
+def tensorboard(
+    ctx: typer.Context,
+    place: Annotated[Path, place_of("DIR", "A folder with event files in it or below it.")],
+    method: TheirMethod = None,
+    task: TheirTask = None,
+    ratio: TheirRatio = None,
+    seed: TheirSeed = None,
+    source: TheirSource = "",
+    only: Only = "",
+    rename: Renames = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in the scalars of TensorBoard's event files, a run for each folder that holds some.
+
+    The same files again change nothing; files that have grown since bring their run up to date.
+    """
+    from cxrlab.imports.tensorboard import read
+
+    bring_in_curves(ctx, read(place.expanduser()), place, as_json=as_json)
+
+
+@app.command("mlflow")
+def mlflow(
+    ctx: typer.Context,
+    place: Annotated[Path, place_of("DIR", "A folder `mlruns`, or MLflow's SQLite file.")],
+    method: TheirMethod = None,
+    task: TheirTask = None,
+    ratio: TheirRatio = None,
+    seed: TheirSeed = None,
+    source: TheirSource = "",
+    only: Only = "",
+    rename: Renames = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in the runs of an MLflow file store or database, with their curves and parameters.
+
+    The same runs again change nothing; what was logged since brings them up to date.
+    """
+    from cxrlab.imports.mlflow import read
+
+    bring_in_curves(ctx, read(place.expanduser()), place, as_json=as_json)
+
+
+@app.command("wandb")
+def wandb(
+    ctx: typer.Context,
+    place: Annotated[Path, place_of("DIR", "A folder with `run-ID.wandb` in it or below it.")],
+    method: TheirMethod = None,
+    task: TheirTask = None,
+    ratio: TheirRatio = None,
+    seed: TheirSeed = None,
+    source: TheirSource = "",
+    only: Only = "",
+    rename: Renames = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in the runs of W&B's offline folders, with their curves and settings.
+
+    The same logs again change nothing; logs that have grown since bring their run up to date.
+    """
+    from cxrlab.imports.wandb import read
+
+    bring_in_curves(ctx, read(place.expanduser()), place, as_json=as_json)
+
+
+@app.command("csv")
+def csv(
+    ctx: typer.Context,
+    place: Annotated[Path, place_of("FILE", "A table with a column `step`, and one a metric.")],
+    method: TheirMethod = None,
+    task: TheirTask = None,
+    ratio: TheirRatio = None,
+    seed: TheirSeed = None,
+    source: TheirSource = "",
+    rename: Renames = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in the curves of a csv table as one run.
+
+    The same table again changes nothing; one that has changed since replaces what it was.
+    """
+    from cxrlab.imports.tables import read
+
+    bring_in_curves(ctx, [read(place.expanduser())], place, as_json=as_json)
+
+
+def bring_in_curves(
+    ctx: typer.Context, found: Iterable[Found], place: Path, *, as_json: bool
+) -> None:
+    """Make runs of what was found at `place`, as the command line asks, and tell of each."""
+    from cxrlab import console, text
+    from cxrlab.exports import facts
+    from cxrlab.imports import curves, foreign
+
+    given = ctx.params
+    names = ("method", "task", "ratio", "seed", "source", "only")
+    asked = curves.Asked(**{name: given[name] for name in names if name in given},
+                         renames=curves.renames_of(given["rename"]))  # fmt: skip
+    wanted = curves.placed(found, asked, where=str(place))
+    command = ["cxrlab", "import", str(ctx.info_name), str(place.resolve())]
+    told = []
+    with opened(ctx) as (lab, db):
+        for run, cell in wanted:
+            brought = foreign.bring_in(lab, db, run, cell, command)
+            told.append((run, brought))
+    if as_json:
+        console.facts(
+            [
+                facts.of_run(brought.run)
+                | {"done": brought.done, "curves": sorted(run.curves), "points": run.points,
+                   "notes": run.notes}
+                for run, brought in told
+            ]
+        )  # fmt: skip
+        return
+    for run, brought in told:
+        said = {
+            "new": f"{text.plural(len(run.curves), 'curve')}, {text.plural(run.points, 'point')}",
+            "updated": f"brought up to date, {text.plural(run.points, 'point')}",
+            "unchanged": "there already; nothing changed",
+            "own": "a run of this lab; nothing changed",
+        }[brought.done]
+        console.fact(f"{brought.run.id} {what(brought.run)}: {said} (`{run.name}`)")
+        for note in run.notes:
+            console.say(f"{run.name}: {note}")

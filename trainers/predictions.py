@@ -30,6 +30,15 @@ from numpy.typing import ArrayLike, NDArray
 
 Arrays = dict[str, NDArray[np.generic]]
 
+LISTED = {
+    "offset": ("prediction", "truth"),
+    "prediction_offset": ("prediction", "score"),
+    "truth_offset": ("truth",),
+}
+"""Which arrays hold several rows an image, by the array that says where each image begins."""
+SHARED = ("classes", "constant", "constant_labels", "constant_labels_rules")
+"""Arrays that are of all images together."""
+
 
 class Scored(NamedTuple):
     """What was said of one image, class by class."""
@@ -167,3 +176,28 @@ def boxes_of(
     first, last = arrays["prediction_offset"][index : index + 2]
     begin, end = arrays["truth_offset"][index : index + 2]
     return arrays["prediction"][first:last], arrays["score"][first:last], arrays["truth"][begin:end]
+
+
+def chosen(arrays: Mapping[str, NDArray[np.generic]], which: NDArray[np.integer]) -> Arrays:
+    """Return the predictions of the images `which` (M,) alone, in that order."""
+    listed = {offset: names for offset, names in LISTED.items() if offset in arrays}
+    apart = {*SHARED, *listed, *(name for names in listed.values() for name in names)}
+    images = len(arrays["names"])
+    found = {
+        name: values[which] if name not in apart and len(values) == images else values
+        for name, values in arrays.items()
+    }
+    for offset, names in listed.items():
+        rows, found[offset] = _rows(arrays[offset], which)
+        found |= {name: arrays[name][rows] for name in names}
+    return found
+
+
+def _rows(
+    offset: NDArray[np.generic], which: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which rows are those of some images, and where each image then begins."""
+    lengths = np.diff(offset)[which]
+    begins = np.cumsum([0, *lengths], dtype=np.int64)
+    rows = np.arange(begins[-1]) + np.repeat(offset[:-1][which] - begins[:-1], lengths)
+    return rows, begins

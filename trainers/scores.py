@@ -28,7 +28,7 @@ ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1
 def label_scores(arrays: Arrays) -> dict[str, float]:
     """Return `AUROC`, the mean over classes; with several, also `AUROC/CLASS` of each."""
     each = class_aurocs(arrays["score"], arrays["label"])
-    values = {"AUROC": float(_mean(each[:, None])[0])}
+    values = {"AUROC": float(mean_of_known(each[:, None])[0])}
     if each.size > 1:
         named = zip(arrays["classes"].tolist(), each.tolist(), strict=True)
         values |= {f"AUROC/{name}": value for name, value in named}
@@ -106,7 +106,7 @@ def class_aurocs(score: ArrayLike, label: ArrayLike) -> Floats:
 
 def mean_auroc(score: ArrayLike, label: ArrayLike) -> float:
     """Return the mean over classes; a class without positives or negatives is left out."""
-    return float(_mean(class_aurocs(score, label)[:, None])[0])
+    return float(mean_of_known(class_aurocs(score, label)[:, None])[0])
 
 
 def auroc_bounds(
@@ -132,7 +132,7 @@ def auroc_bounds(
         ],
         axis=1,
     )  # (C, R)
-    return interval(_mean(drawn)), np.array([interval(row) for row in drawn])
+    return interval(mean_of_known(drawn)), np.array([interval(row) for row in drawn])
 
 
 def weighted_aurocs(
@@ -265,7 +265,7 @@ def interval(drawn: Floats) -> Interval:
     return float(low), float(high)
 
 
-def _mean(rows: Floats) -> Floats:
+def mean_of_known(rows: Floats) -> Floats:
     """Return the mean of each column over what is a number; nan where nothing is."""
     known = ~np.isnan(rows)
     with np.errstate(invalid="ignore"):

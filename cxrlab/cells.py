@@ -7,28 +7,32 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import grid
-from cxrlab.errors import Usage, unknown_name
+from cxrlab import columns, grid
 from cxrlab.lab import GridSettings
 from store import cells, results, runs
-from trainers.catalog import METHODS, PRETRAIN, PRETRAIN_ENTRY, TASKS, MethodEntry, TaskEntry
+from trainers.catalog import METHODS, PRETRAIN, PRETRAIN_ENTRY, MethodEntry
 
 
 def read_grid(db: Database, settings: GridSettings) -> grid.Grid:
     """Return the grid of a lab, with the rows and columns that its settings name."""
     groups, coming = [*cells.groups(db), *pretraining_groups(db)], cells.open_runs(db)
     with_runs = {group.method for group in groups} | {run.method for run in coming}
-    return grid.build(
-        chosen_methods(settings.methods, with_runs),
-        chosen_tasks(settings.columns),
+    chosen = columns.chosen(settings.columns, settings.groups)
+    named = columns.methods_of(settings.methods, settings.groups)
+    made = grid.build(
+        chosen_methods(tuple(named), with_runs),
+        chosen.columns,
         groups,
         coming,
         published=grid.read_published(),
     )
+    rows = tuple(replace(row, group=named.get(row.method, "")) for row in made.rows)
+    return replace(made, rows=rows, fields=chosen.fields)
 
 
 def chosen_methods(names: Sequence[str], with_runs: Collection[str]) -> dict[str, MethodEntry]:
@@ -39,17 +43,6 @@ def chosen_methods(names: Sequence[str], with_runs: Collection[str]) -> dict[str
     """
     shown = [n for n, e in METHODS.items() if not (e.base or e.weights) or n in with_runs]
     return {name: METHODS[name] for name in names or shown}
-
-
-def chosen_tasks(columns: Sequence[str]) -> dict[str, TaskEntry]:
-    """Return the tasks that the settings name as `siim` or `siim:10`; all where they name none."""
-    chosen: dict[str, TaskEntry] = {}
-    for column in columns or TASKS:
-        name, _, ratio = column.partition(":")
-        added = (int(ratio),) if ratio else TASKS[name].ratios
-        before = chosen[name].ratios if name in chosen else ()
-        chosen[name] = TASKS[name]._replace(ratios=tuple(dict.fromkeys((*before, *added))))
-    return chosen
 
 
 def pretraining_groups(db: Database) -> list[cells.Group]:
@@ -102,23 +95,22 @@ def groups_of(repeats: Sequence[Pretraining]) -> list[cells.Group]:
 
 
 def grid_settings(
-    settings: GridSettings, methods: Sequence[str] | None, columns: Sequence[str] | None
+    settings: GridSettings, methods: Sequence[str] | None, words: Sequence[str] | None
 ) -> GridSettings:
     """Return `settings` with rows and columns as a command line gave them instead.
 
+    Several words of one option may be joined by commas.
+
     Raises:
-        NotFound: a method or task is not called so.
-        Usage: a ratio is no whole number from 1 to 100.
+        NotFound: a method, task or group is not called so.
+        Usage: a ratio or a metric that a task cannot have.
     """
-    for method in methods or ():
-        if method not in METHODS:
-            raise unknown_name("method", method, METHODS)
-    for column in columns or ():
-        task, colon, ratio = column.partition(":")
-        if task not in TASKS:
-            raise unknown_name("task", task, TASKS)
-        if colon and not (ratio.isdigit() and 0 < int(ratio) <= 100):
-            raise Usage(
-                f"`{column}` is no column", "write a task, or a task and a ratio: `siim:10`"
-            )
-    return GridSettings(tuple(methods or settings.methods), tuple(columns or settings.columns))
+    rows = [name for part in methods or () for name in part.split(",") if name]
+    chosen = [word for part in words or () for word in part.split(",") if word]
+    columns.methods_of(rows, settings.groups)
+    columns.chosen(chosen, settings.groups)
+    return replace(
+        settings,
+        methods=tuple(rows) or settings.methods,
+        columns=tuple(chosen) or settings.columns,
+    )

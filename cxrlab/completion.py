@@ -47,6 +47,20 @@ def tasks(incomplete: str) -> Offer:
     return [(before + comma + n, title) for n, title in names.items() if n.startswith(last)]
 
 
+def columns(incomplete: str) -> Offer:
+    """Return what a column of the grid can be that begins so, also the last of several."""
+    from cxrlab.columns import FIELDS, SETS, measured
+
+    before, comma, last = incomplete.rpartition(",")
+    task, colon, _ = last.partition(":")
+    if colon and task in (*catalog.TASKS, catalog.PRETRAIN):
+        words = [(f"{task}:{metric}", "") for metric in measured(task)]
+    else:
+        words = [*((n, e.title) for n, e in catalog.TASKS.items()), (catalog.PRETRAIN, "")]
+        words += [*((name, "the notebook's table") for name in SETS), *((f, "") for f in FIELDS)]
+    return [(before + comma + word, said) for word, said in words if word.startswith(last)]
+
+
 def datasets(incomplete: str) -> Offer:
     """Return the data sets that begin so."""
     return [(n, e.title) for n, e in catalog.DATASETS.items() if n.startswith(incomplete)]

@@ -10,17 +10,16 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cxrlab import text
+from cxrlab.columns import Column, Unit
 from cxrlab.errors import BadInput
 from trainers import metrics
-from trainers.catalog import PRETRAIN, PRETRAIN_ENTRY, TASKS, MethodEntry, TaskEntry
+from trainers.catalog import PRETRAIN, PRETRAIN_ENTRY, TASKS, MethodEntry
 
 if TYPE_CHECKING:  # at run time it would bring SQLite along
     from store.cells import Group, OpenRun
-
-Unit = Literal["share", "nats", "s"]
 
 EMPTY = "·"
 """What a cell says that no run has filled."""
@@ -57,23 +56,6 @@ class Paper:
 
     value: float
     source: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """One measured thing: a task at a ratio, or what pre-training took and reached."""
-
-    task: str
-    ratio: int | None
-    metric: str
-    unit: Unit
-    better: Literal["higher", "lower"]
-
-    def heading(self) -> tuple[str, str]:
-        """Return two lines to stand over the column."""
-        if self.task == PRETRAIN:
-            return "pre-training", "time" if self.metric == "time" else f"val {self.metric}"
-        return f"{self.task} {self.metric}", f"{self.ratio} %"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +140,18 @@ class Row:
     method: str
     title: str
     cells: tuple[Cell, ...]
+    group: str = ""
+    """The name that the lab's settings give to several methods."""
+    number: str = ""
+    description: str = ""
+    log: str = ""
+    """Where the log of its pre-training lies."""
+    status: str = ""
+    """How far it is, in words that follow from its cells."""
+
+    def text(self, field: str) -> str:
+        """Return one of `cxrlab.columns.FIELDS`."""
+        return str(getattr(self, field))
 
 
 @dataclass(frozen=True)
@@ -166,6 +160,8 @@ class Grid:
 
     rows: tuple[Row, ...] = ()
     columns: tuple[Column, ...] = field(default=())
+    fields: tuple[str, ...] = ()
+    """Which texts of the rows are shown too, of `cxrlab.columns.FIELDS`."""
 
     def cells(self) -> list[Cell]:
         """Return every cell, row by row."""
@@ -201,20 +197,6 @@ def refuse_other_metric(task: str, metric: str, where: str) -> None:
         return
     if difference := metrics.difference(entry.metric, metric):
         raise BadInput(f"{where}: {difference}", f"only `{entry.metric}` can stand in that cell")
-
-
-def columns_of(tasks: Mapping[str, TaskEntry]) -> tuple[Column, ...]:
-    """Return the columns: what pre-training took and reached, then each task at each ratio."""
-    loss, better = PRETRAIN_ENTRY.metric, PRETRAIN_ENTRY.better
-    first = (
-        Column(task=PRETRAIN, ratio=None, metric="time", unit="s", better="lower"),
-        Column(task=PRETRAIN, ratio=None, metric=loss, unit=PRETRAIN_ENTRY.unit, better=better),
-    )
-    return first + tuple(
-        Column(task=name, ratio=ratio, metric=task.metric, unit=task.unit, better=task.better)
-        for name, task in tasks.items()
-        for ratio in task.ratios
-    )
 
 
 def choose(groups: Sequence[Group], *, better: str) -> Group | None:
@@ -305,7 +287,7 @@ def with_state(cell: Cell, runs: Sequence[OpenRun]) -> Cell:
 
 def build(
     methods: Mapping[str, MethodEntry],
-    tasks: Mapping[str, TaskEntry],
+    columns: Sequence[Column],
     groups: Iterable[Group],
     open_runs: Iterable[OpenRun],
     *,
@@ -315,13 +297,12 @@ def build(
 
     Args:
         methods: the rows, from the catalog.
-        tasks: the columns, from the catalog.
+        columns: what is measured, as `cxrlab.columns` makes them.
         groups: finished runs, one for each recipe, cell and metric; of pre-training with the
             metrics `loss` and `time`.
         open_runs: runs that have not succeeded, newest first.
         published: the papers' numbers.
     """
-    columns = columns_of(tasks)
     finished: dict[tuple[str, str, int | None, str], list[Group]] = {}
     for group in groups:
         key = (group.method, group.task, group.ratio, group.metric)
@@ -355,7 +336,7 @@ def build(
         Row(name, entry.title, tuple(cells[number] for cells in by_column))
         for number, (name, entry) in enumerate(methods.items())
     )
-    return Grid(rows, columns)
+    return Grid(rows, tuple(columns))
 
 
 def notes(grid: Grid) -> list[str]:

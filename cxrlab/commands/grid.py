@@ -25,6 +25,14 @@ def grid(
             autocompletion=completion.tasks,
         ),
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="These columns: task, task:ratio, task:metric, number, description, log, status, "
+            "a group of cxrlab.toml, or `notebook` for its table; several with commas.",
+            autocompletion=completion.columns,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the grid: a row for each method, a column for each task and share of the labels.
@@ -38,7 +46,9 @@ def grid(
     from cxrlab.exports.plain import page
 
     with opened(ctx) as (lab, db):
-        shown = read_grid(db, grid_settings(lab.settings.grid, method, task))
+        shown = read_grid(
+            db, grid_settings(lab.settings.grid, method, [*(task or ()), *(columns or ())])
+        )
     if as_json:
         console.facts([facts.of_cell(cell) for cell in shown.cells()])
         return

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from cxrlab import grid
-from cxrlab.cells import chosen_tasks, grid_settings, read_grid
+from cxrlab import columns, grid
+from cxrlab.cells import grid_settings, read_grid
 from cxrlab.errors import BadInput, NotFound, Usage
 from cxrlab.exports import facts
 from cxrlab.lab import GridSettings
@@ -20,7 +20,8 @@ METHODS = {
     "random": MethodEntry("Random", source="baseline", pretrains=False),
     "mrm": MethodEntry("MRM", source="paper"),
 }
-TASKS = {"siim": TaskEntry("SIIM", "Dice", "higher", ratios=(10, 100), dataset="siim")}
+SIIM = {"siim": TaskEntry("SIIM", "Dice", "higher", ratios=(10, 100), dataset="siim")}
+TASKS = columns.of_tasks(SIIM)
 
 
 def group(**facts: Any) -> Group:
@@ -263,9 +264,9 @@ def test_what_most_of_a_column_was_tested_on_is_not_the_one_that_is_marked() -> 
 
 
 def test_settings_choose_rows_and_columns_in_their_order() -> None:
-    chosen = chosen_tasks(["shenzhen", "siim:100", "siim:10"])
-    assert list(chosen) == ["shenzhen", "siim"]
-    assert chosen["siim"].ratios == (100, 10)
+    words = ["shenzhen", "siim:100", "siim:10"]
+    found = [(column.task, column.ratio) for column in columns.chosen(words).columns[2:]]
+    assert found == [("shenzhen", 100), ("siim", 100), ("siim", 10)]
 
 
 def test_an_unknown_column_names_the_nearest_task() -> None:

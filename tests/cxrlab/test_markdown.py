@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from cxrlab import grid
+from cxrlab import columns, grid
 from cxrlab.errors import BadInput, NotFound
 from cxrlab.exports.markdown import (
     BEGIN,
@@ -25,7 +25,7 @@ from trainers.catalog import METHODS, TASKS
 def filled() -> grid.Grid:
     group = Group("mrm", "siim", 10, "Dice", "r", "paper", 0.729, 0.004, 3, 0.7, 0.75, ("a",), 0.7)
     tasks = {name: TASKS[name] for name in ("siim", "siim_legacy", "shenzhen")}
-    return grid.build(METHODS, tasks, [group], [], published=grid.read_published())
+    return grid.build(METHODS, columns.of_tasks(tasks), [group], [], published=grid.read_published())
 
 
 def rendered(text: str) -> list[list[str]]:

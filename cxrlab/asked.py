@@ -1,17 +1,20 @@
 """What a command line asks for, made of the words of its options; the same in every command.
 
-Imported by commands at their top, so it brings nothing along.
+Imported by commands at their top, so it brings nothing along but Typer.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from cxrlab import completion
 
 if TYPE_CHECKING:
     from cxrlab.lab import Lab
+    from cxrlab.lacking import Asked
 
 
 class Preset(StrEnum):
@@ -19,6 +22,86 @@ class Preset(StrEnum):
 
     paper = "paper"
     quick = "quick"
+
+
+RowNames = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[METHOD...]",
+        help="Only these rows; `all` for every method, variants apart. [default: the grid's]",
+        autocompletion=completion.methods,
+        show_default=False,
+    ),
+]
+TaskNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        metavar="T,...",
+        help="Only these columns; `pretrain` for pre-training. [default: the grid's]",
+        autocompletion=completion.tasks,
+    ),
+]
+RatioNames = Annotated[
+    list[str] | None,
+    typer.Option("--ratio", metavar="R,...", help="Only these percents of the labels."),
+]
+SeedNames = Annotated[
+    list[str] | None,
+    typer.Option("--seed", metavar="S,...", help="Seeds that each cell is to have. [default: 0]"),
+]
+PresetName = Annotated[
+    Preset | None, typer.Option("--preset", help="Sizes and schedule. [default: the lab's]")
+]
+GpuCount = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus", metavar="N|cpu", help="GPUs of each new run. [default: one where there is one]"
+    ),
+]
+LikeMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--like",
+        metavar="METHOD",
+        help="Take this method's times for methods that have none of their own.",
+        autocompletion=completion.methods,
+    ),
+]
+
+
+def part_of_grid(
+    lab: Lab,
+    methods: list[str] | None,
+    *,
+    task: list[str] | None,
+    ratio: list[str] | None,
+    seed: list[str] | None,
+    preset: Preset | None,
+    gpus: str | None,
+    like: str | None,
+) -> Asked:
+    """Return which part of the grid is to be filled, and how.
+
+    Raises:
+        Usage: a number is none.
+        NotFound: the method whose times are to be taken is not called so.
+    """
+    from cxrlab.errors import unknown_name
+    from cxrlab.lacking import Asked
+    from trainers import catalog
+
+    if like and like not in catalog.METHODS:
+        raise unknown_name("method", like, catalog.METHODS)
+    return Asked(
+        methods=methods_asked(lab, split(methods)),
+        tasks=every(split(task), completion.task_names()),
+        ratios=numbers("ratio", ratio),
+        seeds=list(dict.fromkeys(numbers("seed", seed))) or [0],
+        preset=preset.value if preset else lab.settings.launch.preset,
+        gpus=gpus_asked(gpus),
+        like=like or "",
+    )
 
 
 def split(words: list[str] | None) -> list[str]:

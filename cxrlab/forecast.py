@@ -135,26 +135,20 @@ def _ratios(runs: Iterable[Spent]) -> str:
     return ", ".join(f"{ratio} %" for ratio in dict.fromkeys(run.ratio for run in runs))
 
 
-def left(
-    job: Job, measured: Sequence[Spent], *, eta_s: float | None = None, like: str = ""
-) -> Job:
-    """Return `job` with the time that is left of it.
+def left(job: Job, whole: Estimate | None) -> Job:
+    """Return `job` with the time that is left of it, where that is known.
 
     Args:
-        job: may have steps done.
-        measured: what runs took, newest first.
-        eta_s: what its trainer says is left, where it runs; this counts first.
-        like: see `estimate`.
+        job: may have steps done; what its own trainer says is left stays as it is.
+        whole: how long all of it takes.
     """
-    if eta_s is not None:
-        return replace(job, seconds=max(0.0, eta_s), basis="its own step times")
-    whole = estimate(job, measured, like=like)
+    if job.seconds is not None:
+        return replace(job, basis="by its own step times")
     if whole is None:
         return job
     share = 1 - job.done / job.total if job.done and job.total else 1.0
-    return replace(
-        job, seconds=whole.seconds * max(0.0, share), basis=whole.basis, basis_runs=whole.runs
-    )
+    seconds = whole.seconds * max(0.0, share)
+    return replace(job, seconds=seconds, basis=whole.basis, basis_runs=whole.runs)
 
 
 def total(jobs: Iterable[Job]) -> Total:
@@ -237,4 +231,3 @@ def _bundles(
     while rest and rest[0].density > own.density:
         own = own.joined(rest.pop(0))
     return [own, *rest]
-

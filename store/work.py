@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlite_utils import Database
@@ -78,26 +79,32 @@ def spent(db: Database, method: str, task: str) -> list[Spent]:
     )
     found = []
     for key, group in itertools.groupby(rows, key=lambda row: row[:11]):
-        attempts = [row[11:] for row in group]
+        attempts = [_Attempt._make(row[11:]) for row in group]
         steps, seconds = _taken(attempts, done=key[9], last_event=key[10])
         if steps > 0 and seconds > 0:
-            found.append(Spent(*key[:9], steps, seconds))
+            found.append(Spent._make((*key[:9], steps, seconds)))
     return found
 
 
+class _Attempt(NamedTuple):
+    started: float | None
+    ended: float | None
+    first_step: int | None
+
+
 def _taken(
-    attempts: list[tuple[float | None, float | None, int | None]],
-    *,
-    done: int | None,
-    last_event: float | None,
+    attempts: Sequence[_Attempt], *, done: int | None, last_event: float | None
 ) -> tuple[int, float]:
     """Return the steps and seconds of the attempts of which both are known."""
     steps, seconds = 0, 0.0
-    for number, (started, ended, first) in enumerate(attempts):
-        last = number == len(attempts) - 1
-        until = ended if ended is not None else last_event if last else None
-        reached = done if last else attempts[number + 1][2]
-        if None not in (started, until, first, reached) and reached > first and until > started:
-            steps += reached - first
-            seconds += until - started
+    for attempt, after in zip(attempts, [*attempts[1:], None], strict=True):
+        until = attempt.ended if after or attempt.ended is not None else last_event
+        reached = after.first_step if after else done
+        if None in (attempt.started, until, attempt.first_step, reached):
+            continue
+        made = (reached or 0) - (attempt.first_step or 0)
+        took = (until or 0.0) - (attempt.started or 0.0)
+        if made > 0 and took > 0:
+            steps += made
+            seconds += took
     return steps, seconds

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxrlab import completion
-from cxrlab.access import AsJson, opened, what
+from cxrlab.access import AsJson, opened
 from cxrlab.asked import Preset, every, gpus_asked, methods_asked, numbers, settings, split
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from cxrlab.lab import Lab
-    from cxrlab.launch import Launched, Prepared
     from cxrlab.plan import Plan
 
 
@@ -93,6 +91,7 @@ def launch(
     from cxrlab import agent, console
     from cxrlab import launch as launching
     from cxrlab import plan as plans
+    from cxrlab.exports import launched as telling
 
     number = gpus_asked(gpus)
     with opened(ctx) as (lab, db):
@@ -108,15 +107,15 @@ def launch(
         plan = plans.plan(wants, launching.pretrainings(db))
         tell_copy(lab, plan)
         if dry_run:
-            tell_plan(launching.prepare(lab, db, plan, gpus=number), as_json=as_json)
+            telling.tell_plan(launching.prepare(lab, db, plan, gpus=number), as_json=as_json)
             return
         launched = launching.carry_out(lab, db, plan, gpus=number, priority=priority)
         agent.ensure_agent(lab)
         if not as_json:
-            tell_launched(launched, wait=wait)
+            telling.tell_launched(launched, wait=wait)
         good = waited_for(lab, db, [run.id for run in launched]) if wait else True
         if as_json:
-            console.facts(launched_facts(db, launched))
+            console.facts(telling.launched_facts(db, launched))
     if not good:
         raise typer.Exit(1)
 
@@ -144,68 +143,3 @@ def tell_copy(lab: Lab, plan: Plan) -> None:
         copy = copies.find(lab, catalog.PRETRAIN_ENTRY.dataset)
         if copy is not None and copy.state != "stale":  # which is an error, and said as one
             console.say(f"prepared copy: {copies.told(copy)}")
-
-
-def tell_plan(prepared: list[Prepared], *, as_json: bool) -> None:
-    """Print what would be queued, each run with its command."""
-    from cxrlab import console, text
-
-    if as_json:
-        console.facts([planned_facts(one) for one in prepared])
-        return
-    for one in prepared:
-        there = f"is there already: {one.there.id}, {one.there.state}" if one.there else ""
-        why = there or one.step.why
-        console.fact(f"{one.step.cell}" + (f": {why}" if why else ""))
-        if not one.there:
-            console.fact(f"  {shlex.join(one.run.command)}")
-    new = sum(one.there is None for one in prepared)
-    console.say(f"{text.plural(new, 'run')} would be queued; nothing was")
-
-
-def planned_facts(one: Prepared) -> dict[str, Any]:
-    """Return one step of a plan as JSON; its `id` is that of the run that is there, or null."""
-    from cxrlab.exports import facts
-
-    if one.there:
-        return facts.of_run(one.there) | {"new": False, "why": "is there already"}
-    return {
-        "id": None,
-        "method": one.step.method,
-        "task": one.step.task,
-        "ratio": one.step.ratio,
-        "seed": one.step.seed,
-        "state": "planned",
-        "reason": one.step.why,
-        "preset": one.step.preset,
-        "recipe": one.run.recipe,
-        "parent": one.run.parent,
-        "gpus": one.run.gpus,
-        "command": one.run.command,
-        "new": True,
-        "why": one.step.why,
-    }
-
-
-def tell_launched(launched: list[Launched], *, wait: bool) -> None:
-    """Print a line for each run: its id, what it is, and what became of it."""
-    from cxrlab import console
-
-    rows = [
-        [run.id, what(run), run.state if run.new else f"{run.state}, {run.why}", run.reason]
-        for run in launched
-    ]
-    for line in console.table(["", "", "", ""], rows)[1:]:
-        console.fact(line)
-    if not wait:
-        console.say("`cxrlab runs` lists them, `cxrlab tui` shows them move")
-
-
-def launched_facts(db: Database, launched: list[Launched]) -> list[dict[str, Any]]:
-    """Return the runs as they are now, and for each whether it is new."""
-    from cxrlab.exports import facts
-    from store import runs
-
-    return [
-        facts.of_run(runs.get(db, run.id)) | {"new": run.new, "why": run.why} for run in launched
-    ]

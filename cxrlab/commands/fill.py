@@ -1,0 +1,142 @@
+"""`cxrlab fill`: launch whatever the grid still lacks."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrlab.access import AsJson, opened, what
+from cxrlab.asked import (
+    GpuCount,
+    LikeMethod,
+    PresetName,
+    RatioNames,
+    RowNames,
+    SeedNames,
+    TaskNames,
+    part_of_grid,
+)
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+    from cxrlab.lab import Lab
+    from cxrlab.launch import Launched, Prepared
+    from cxrlab.outlook import Outlook
+
+HANDFUL = 5
+"""So many runs are queued without being asked about."""
+
+
+def fill(
+    ctx: typer.Context,
+    methods: RowNames = None,
+    task: TaskNames = None,
+    ratio: RatioNames = None,
+    seed: SeedNames = None,
+    preset: PresetName = None,
+    gpus: GpuCount = None,
+    like: LikeMethod = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be queued, and stop.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask, however many runs it are.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Launch whatever the grid still lacks, in the order that fills most cells soonest.
+
+    A run that was stopped, lost or failed goes on from its checkpoint where it left one. What
+    waits, runs or has succeeded is never queued again.
+    """
+    from cxrlab import agent, console, outlook
+    from cxrlab import launch as launching
+    from cxrlab.exports import launched as telling
+    from cxrlab.exports import outlook as told
+
+    with opened(ctx) as (lab, db):
+        asked = part_of_grid(
+            lab, methods, task=task, ratio=ratio, seed=seed, preset=preset, gpus=gpus, like=like
+        )
+        found = outlook.look(lab, db, asked)
+        tell_left_out(found)
+        prepared = launching.prepare(lab, db, found.plan, gpus=found.each)
+        number = sum(one.there is None for one in prepared) + len(found.going_on)
+        if dry_run:
+            tell_going_on(db, found, as_json=as_json)
+            telling.tell_plan(prepared, as_json=as_json)
+            return
+        if number > HANDFUL and not yes:
+            for line in told.page(found, columns=console.width()):
+                console.say(line)
+            ask(number)
+        launched = queued(lab, db, found, prepared)
+        if number:
+            agent.ensure_agent(lab)
+        if as_json:
+            console.facts(telling.launched_facts(db, launched))
+        elif number:
+            telling.tell_launched(launched, wait=False)
+        else:
+            console.say("nothing to launch: every cell that can be filled has its runs")
+
+
+def tell_left_out(found: Outlook) -> None:
+    """Say which cells cannot be filled here."""
+    from cxrlab import console
+    from cxrlab.exports import outlook as told
+
+    for line in told.left_out_told(found):
+        console.say(f"left out: {line}")
+
+
+def tell_going_on(db: Database, found: Outlook, *, as_json: bool) -> None:
+    """Print which runs would go on; as JSON they follow from `cxrlab runs`, and are talk."""
+    from cxrlab import console
+    from store import runs
+
+    for id in found.going_on:
+        run = runs.get(db, id)
+        line = f"{what(run)}: {id}, {run.state}, would go on from its checkpoint"
+        console.say(line) if as_json else console.fact(line)
+
+
+def ask(number: int) -> None:
+    """Ask whether so many runs shall be queued; ends the command if not.
+
+    Raises:
+        Usage: there is nobody to ask.
+    """
+    from cxrlab import console
+    from cxrlab.errors import Usage
+
+    if not sys.stdin.isatty():
+        raise Usage(
+            f"{number} runs would be queued, and there is no terminal to ask on",
+            "`--yes` queues them without asking, `--dry-run` lists them",
+        )
+    if not typer.confirm(f"queue {number} runs?", err=True):
+        console.say("nothing was queued")
+        raise typer.Exit(1)
+
+
+def queued(lab: Lab, db: Database, found: Outlook, prepared: list[Prepared]) -> list[Launched]:
+    """Let runs go on, queue the new ones, and return what became of all of them."""
+    from cxrlab import console
+    from cxrlab import launch as launching
+    from cxrlab.errors import CxrlabError
+    from store import runs
+
+    done = []
+    for id in found.going_on:
+        try:
+            run = launching.retry(lab, db, runs.get(db, id))
+        except CxrlabError as error:  # somebody was first, or processes of it live on
+            console.say(f"{id} does not go on: {error}")
+            continue
+        facts = (run.id, run.method, run.task, run.ratio, run.seed, run.state, run.reason)
+        done.append(launching.Launched(*facts, False, "goes on"))
+    return done + launching.queue(lab, db, prepared)

@@ -1,0 +1,71 @@
+"""How a plan looks before it is carried out, and what became of it: as lines and as JSON."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from sqlite_utils import Database
+
+from cxrlab import console, text
+from cxrlab.access import what
+from cxrlab.exports import facts
+from cxrlab.launch import Launched, Prepared
+from store import runs
+
+
+def tell_plan(prepared: Sequence[Prepared], *, as_json: bool) -> None:
+    """Print what would be queued, each run with its command."""
+    if as_json:
+        console.facts([planned_facts(one) for one in prepared])
+        return
+    for one in prepared:
+        there = f"is there already: {one.there.id}, {one.there.state}" if one.there else ""
+        why = there or one.step.why
+        console.fact(f"{one.step.cell}" + (f": {why}" if why else ""))
+        if not one.there:
+            console.fact(f"  {shlex.join(one.run.command)}")
+    new = sum(one.there is None for one in prepared)
+    console.say(f"{text.plural(new, 'run')} would be queued; nothing was")
+
+
+def planned_facts(one: Prepared) -> dict[str, Any]:
+    """Return one step of a plan as JSON; its `id` is that of the run that is there, or null."""
+    if one.there:
+        return facts.of_run(one.there) | {"new": False, "why": "is there already"}
+    return {
+        "id": None,
+        "method": one.step.method,
+        "task": one.step.task,
+        "ratio": one.step.ratio,
+        "seed": one.step.seed,
+        "state": "planned",
+        "reason": one.step.why,
+        "preset": one.step.preset,
+        "recipe": one.run.recipe,
+        "parent": one.run.parent,
+        "gpus": one.run.gpus,
+        "command": one.run.command,
+        "new": True,
+        "why": one.step.why,
+    }
+
+
+def tell_launched(launched: Sequence[Launched], *, wait: bool) -> None:
+    """Print a line for each run: its id, what it is, and what became of it."""
+    rows = [
+        [run.id, what(run), run.state if run.new else f"{run.state}, {run.why}", run.reason]
+        for run in launched
+    ]
+    for line in console.table(["", "", "", ""], rows)[1:]:
+        console.fact(line)
+    if not wait:
+        console.say("`cxrlab runs` lists them, `cxrlab tui` shows them move")
+
+
+def launched_facts(db: Database, launched: Sequence[Launched]) -> list[dict[str, Any]]:
+    """Return the runs as they are now, and for each whether it is new."""
+    return [
+        facts.of_run(runs.get(db, run.id)) | {"new": run.new, "why": run.why} for run in launched
+    ]

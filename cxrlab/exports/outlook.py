@@ -1,0 +1,163 @@
+"""How a forecast looks: as lines of a terminal and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cxrlab import console, forecast, text
+from cxrlab.access import what
+from cxrlab.forecast import Job
+from cxrlab.lacking import LeftOut
+from cxrlab.outlook import Outlook
+
+HEAD = ("", "run", "state", "takes", "GPU-h", "done in", "because")
+
+
+def page(outlook: Outlook, *, columns: int, most: int | None = None) -> list[str]:
+    """Return the lines of a forecast: runs in their order, what is unknown apart, the sum.
+
+    Args:
+        outlook: what to tell.
+        columns: how long a line may be.
+        most: how many runs to list; None for all.
+    """
+    known = [i for i in outlook.order if outlook.jobs[i].seconds is not None]
+    unknown = [outlook.jobs[i] for i in outlook.order if outlook.jobs[i].seconds is None]
+    lines = _listing(outlook, known[:most], columns=columns)
+    if len(known) > len(known[:most]):
+        lines.append(f"... and {len(known) - len(known[:most])} more; `--limit 0` shows all")
+    if unknown:
+        lines += ["", "of unknown length, since nothing like it has been measured:"]
+        for line in _grouped(unknown):
+            lines += console.wrapped(line, indent=2, columns=columns)
+    if outlook.left_out:
+        lines += ["", "cannot be made here:"]
+        for said in left_out_told(outlook):
+            lines += console.wrapped(said, indent=2, columns=columns)
+    if lines:
+        lines.append("")
+    last = [total_told(outlook)] + ([f"order: {forecast.RULE}"] if len(known) > 1 else [])
+    return lines + [
+        part for one in last for part in console.wrapped(one, indent=0, columns=columns)
+    ]
+
+
+def total_told(outlook: Outlook) -> str:
+    """Return the sum over all runs in a sentence."""
+    total = forecast.total(outlook.jobs)
+    if not total.runs:
+        if outlook.left_out:
+            return "nothing is left to do that could be done here"
+        return "nothing is left to do: every cell that was asked for has its runs"
+    places = [text.plural(outlook.gpus, "GPU")] if outlook.gpus else []
+    places.append(text.plural(outlook.cpu_slots, "CPU slot"))
+    said = (
+        f"{text.plural(total.runs, 'run')} for {text.plural(total.cells, 'empty cell')}: "
+        f"{hours(total.seconds)} hours, {hours(total.gpu_seconds)} GPU-hours"
+    )
+    if outlook.spans:
+        said += f"; on {' and '.join(places)} done in {text.duration(outlook.wall_s)}"
+    if total.unknown:
+        said += f"; on top of that {text.plural(total.unknown, 'run')} of unknown length"
+    cannot = [i for i, job in enumerate(outlook.jobs) if job.gpus > outlook.gpus]
+    if cannot:
+        said += f"; {text.plural(len(cannot), 'run')} want more GPUs than this lab has"
+    return said
+
+
+def left_out_told(outlook: Outlook) -> list[str]:
+    """Return what cannot be made here, a sentence for each reason."""
+    by_reason: dict[str, list[LeftOut]] = {}
+    for out in outlook.left_out:
+        by_reason.setdefault(out.why, []).append(out)
+    told = []
+    for why, outs in by_reason.items():
+        tasks = ", ".join(dict.fromkeys(out.task for out in outs))
+        methods = list(dict.fromkeys(out.method for out in outs))
+        number = text.plural(sum(out.cells for out in outs), "run")
+        whose = methods[0] if len(methods) == 1 else text.plural(len(methods), "method")
+        told.append(f"{tasks} of {whose} ({number}): {why}")
+    return told
+
+
+def hours(seconds: float) -> str:
+    """Return a time in hours, with as many digits as say something."""
+    value = seconds / 3600
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def as_facts(outlook: Outlook) -> dict[str, Any]:
+    """Return the forecast as JSON; times in seconds from now, runs in their order."""
+    total = forecast.total(outlook.jobs)
+    place = {index: number for number, index in enumerate(outlook.order)}
+    return {
+        "rule": forecast.RULE,
+        "gpus": outlook.gpus,
+        "cpu_slots": outlook.cpu_slots,
+        "total": {
+            "runs": total.runs,
+            "cells": total.cells,
+            "unknown": total.unknown,
+            "hours": total.seconds / 3600,
+            "gpu_hours": total.gpu_seconds / 3600,
+            "wall_hours": outlook.wall_s / 3600 if outlook.spans else None,
+        },
+        "runs": [_run_facts(outlook, index, place) for index in outlook.order],
+        "left_out": [out._asdict() for out in outlook.left_out],
+    }
+
+
+def _run_facts(outlook: Outlook, index: int, place: dict[int, int]) -> dict[str, Any]:
+    job, span = outlook.jobs[index], outlook.spans.get(index)
+    return {
+        "id": job.run_id or None,
+        "method": job.method,
+        "task": job.task,
+        "ratio": job.ratio,
+        "seed": job.seed,
+        "state": job.state,
+        "reason": job.reason,
+        "preset": job.preset,
+        "gpus": job.gpus,
+        "fills": job.fills,
+        "after": place[job.after] if job.after is not None else None,
+        "seconds": job.seconds,
+        "gpu_seconds": job.gpu_seconds,
+        "starts_s": span.start if span else None,
+        "ends_s": span.end if span else None,
+        "basis": job.basis or None,
+        "measured_in": list(job.basis_runs),
+    }
+
+
+def _listing(outlook: Outlook, indexes: Iterable[int], *, columns: int) -> list[str]:
+    rows = []
+    for number, index in enumerate(indexes, start=1):
+        job, span = outlook.jobs[index], outlook.spans.get(index)
+        rows.append(
+            [
+                str(number),
+                what(job),
+                job.state + (f" {job.run_id}" if job.run_id else ""),
+                text.duration(job.seconds),
+                hours(job.gpu_seconds or 0.0) if job.gpus else text.NOTHING,
+                text.duration(span.end) if span else text.NOTHING,
+                job.basis,
+            ]
+        )
+    if not rows:
+        return []
+    return console.table(HEAD, rows, right=(0, 3, 4, 5), gives_way=6, columns=columns)
+
+
+def _grouped(jobs: Iterable[Job]) -> list[str]:
+    """Return the jobs in words, those of a method and task in one line."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for job in jobs:
+        ratio = f"{job.ratio} % " if job.ratio is not None else ""
+        state = "" if job.state == "planned" else f" ({job.state} {job.run_id})"
+        found.setdefault((job.method, job.task, job.preset), []).append(
+            f"{ratio}seed {job.seed}{state}"
+        )
+    return [f"{method} {task}: {', '.join(said)}" for (method, task, _), said in found.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sqlite_utils import Database
 
@@ -38,6 +38,22 @@ def curve(
         },
     ).fetchall()
     return thin(rows, most)
+
+
+def every(db: Database, run_id: str) -> Iterator[tuple[str, int, float | None]]:
+    """Give (metric, step, value) of all points of the run, by metric and step; None: not finite.
+
+    Raises:
+        NoSuchRun: there is no such run.
+    """
+    rows = db.conn.execute(
+        """
+        select name, step, value from points join metrics m on m.id = metric
+        where run = :run order by metric, step
+        """,
+        {"run": runs.seq_of(db, run_id)},
+    )
+    yield from rows
 
 
 def metric_names(db: Database, run_id: str) -> list[str]:

@@ -1,0 +1,97 @@
+"""How are the records of a binary log told apart, up to where a crash has torn it?
+
+Two framings: TFRecord, which TensorBoard's event files have, and LevelDB's log, which W&B's have.
+Both carry checksums; reading ends at the first record whose checksum is wrong.
+
+Source: tensorflow/core/lib/io/record_writer.h; leveldb/doc/log_format.md, where W&B begins the file
+with seven bytes of its own and takes plain CRC-32 for LevelDB's masked CRC-32C.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+Tell = Callable[[str], None]
+"""Is told, in a few words, why reading has ended before the end of the file."""
+
+WANDB_HEAD = b":W&B\xe1\xbe\x00"
+
+_BLOCK = 32768
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_CHECKED_BYTES = 65536
+"""Larger records hold pictures and not curves: their checksum, in Python, would take a minute."""
+
+
+def tf_records(file: BinaryIO, tell: Tell) -> Iterator[bytes]:
+    """Give the records of an event file, each whole."""
+    while head := file.read(12):
+        at = file.tell() - len(head)
+        if len(head) < 12:
+            return tell(f"torn at byte {at}, as a crash leaves it")
+        length, sum_of_length = struct.unpack("<QI", head)
+        if masked_crc32c(head[:8]) != sum_of_length:
+            return tell(f"damaged at byte {at}; what follows is left out")
+        content, tail = file.read(length), file.read(4)
+        if len(content) < length or len(tail) < 4:
+            return tell(f"torn at byte {at}, as a crash leaves it")
+        if length <= _CHECKED_BYTES and masked_crc32c(content) != struct.unpack("<I", tail)[0]:
+            return tell(f"damaged at byte {at}; what follows is left out")
+        yield content
+    return None
+
+
+def tf_record(content: bytes) -> bytes:
+    """Return a record as it stands in an event file."""
+    head = struct.pack("<Q", len(content))
+    sums = [struct.pack("<I", masked_crc32c(part)) for part in (head, content)]
+    return head + sums[0] + content + sums[1]
+
+
+def wandb_records(file: BinaryIO, tell: Tell) -> Iterator[bytes]:
+    """Give the records of a `.wandb` file, each put together of its pieces."""
+    if file.read(len(WANDB_HEAD)) != WANDB_HEAD:
+        return tell("does not begin as a log of W&B does")
+    pieces = b""
+    while True:
+        left = _BLOCK - file.tell() % _BLOCK
+        if left < 7:  # what does not hold a head is filled up
+            file.read(left)
+        at = file.tell()
+        head = file.read(7)
+        if not head:
+            return None
+        if len(head) < 7:
+            return tell(f"torn at byte {at}, as a crash leaves it")
+        checksum, length, kind = struct.unpack("<IHB", head)
+        content = file.read(length)
+        if len(content) < length:
+            return tell(f"torn at byte {at}, as a crash leaves it")
+        if zlib.crc32(head[6:] + content) != checksum or kind not in (1, 2, 3, 4):
+            return tell(f"damaged at byte {at}; what follows is left out")
+        pieces = content if kind in (_FULL, _FIRST) else pieces + content
+        if kind in (_FULL, _LAST):
+            yield pieces
+
+
+def masked_crc32c(content: bytes) -> int:
+    """Return the checksum of a TFRecord: CRC-32C, turned and shifted."""
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc = _TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _table() -> tuple[int, ...]:
+    found = []
+    for entry in range(256):
+        for _ in range(8):
+            entry = entry >> 1 ^ (0x82F63B78 if entry & 1 else 0)  # Castagnoli's, reflected
+        found.append(entry)
+    return tuple(found)
+
+
+_TABLE = _table()

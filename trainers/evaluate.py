@@ -27,7 +27,7 @@ from torch import Tensor
 from trainers import catalog, checkpoints, details, foreign, metrics, program, testing, weights
 from trainers.config import ConfigError, InputError, MissingError, add_options, resolve
 from trainers.events import finite
-from trainers.finetune import task_module
+from trainers.finetune import PREDICTIONS, VALIDATED, task_module
 from trainers.pretrain import method_module, reads_reports, settle_variant
 
 More = Callable[[Mapping[str, np.ndarray]], dict[str, Any]]
@@ -82,8 +82,8 @@ def _metrics_parser() -> argparse.ArgumentParser:
     parser.add_argument("--details", action="store_true",
                         help="classes, working points and calibration too")  # fmt: skip
     parser.add_argument("--thresholds-from", "--thresholds_from", metavar="FILE", nargs="+",
-                        help="predictions of other images, to choose `--details`' "
-                        "thresholds on")  # fmt: skip
+                        help="predictions of other images, to choose `--details`' thresholds on; "
+                        "without it the run's validation set, if it was kept")  # fmt: skip
     return parser
 
 
@@ -95,10 +95,25 @@ def _more(given: argparse.Namespace) -> More | None:
     module = task_module(given.task)
     if module.METRIC != "AUROC":
         raise ConfigError(f"`--details` is of classifications; `{given.task}` is none")
-    other = None
-    if given.thresholds_from:
-        other, _ = foreign.read([Path(f) for f in given.thresholds_from], given.task, module)
-    return lambda arrays: {"details": details.of(arrays, seed=given.seed, validation=other)}
+    files = [Path(file) for file in given.thresholds_from or _validated(given)]
+    other = foreign.read(files, given.task, module)[0] if files else None
+
+    def more(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        told = details.of(arrays, seed=given.seed, validation=other)
+        return {"details": told | {"thresholds_from": [str(file) for file in files]}}
+
+    return more
+
+
+def _validated(given: argparse.Namespace) -> list[Path]:
+    """Return what the run of the checkpoint, or of the predictions, said of its validation set."""
+    if given.checkpoint:
+        folder = Path(given.checkpoint).resolve().parent.parent
+    elif [Path(file).name for file in given.predictions] == [PREDICTIONS]:
+        folder = Path(given.predictions[0]).resolve().parent
+    else:
+        return []
+    return [folder / VALIDATED] if (folder / VALIDATED).is_file() else []
 
 
 def _refuse(given: argparse.Namespace, names: Sequence[str], needed: str) -> None:

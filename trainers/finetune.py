@@ -42,6 +42,9 @@ from trainers.training import Training
 logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.npz"
+VALIDATED = "predictions_val.npz"
+"""What a classification says of its validation set, by which `trainers.evaluate --details` chooses
+thresholds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +257,10 @@ class _Finetuning:
         distributed.wait()
         best = checkpoints.load(self.folder / checkpoints.BEST)
         model.load_state_dict(best["model"])
+        if entry.metric == "AUROC":
+            validated = self.predict(model, self.splits.val)
+            if self.world.first:
+                np.savez_compressed(self.folder / VALIDATED, **validated.arrays)
         tested = self.predict(model, self.splits.test)
         if self.world.first:
             tested = complete(self.module, self.task_config, tested, self.device)

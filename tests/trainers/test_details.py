@@ -96,6 +96,30 @@ def test_thresholds_chosen_on_other_predictions_are_judged_on_these(tmp_path, ca
     assert evaluate.main([*line, *apart[1:]]) == 2
 
 
+def test_a_runs_own_validation_set_gives_the_thresholds_where_it_was_kept(tmp_path, capsys):
+    files = {}
+    for name in ("predictions", "predictions_val"):
+        rng = np.random.default_rng(len(name))
+        label = rng.integers(0, 2, (50, 1))
+        names = np.array([str(i) for i in range(50)])
+        files[name] = {"names": names, "patient": names, "label": label,
+                       "score": 0.3 * label + 0.7 * rng.random((50, 1)),
+                       "classes": np.array(["tb"])}  # fmt: skip
+        np.savez(tmp_path / f"{name}.npz", **files[name])
+    line = ["--task", "shenzhen", "--details", "--json", "--predictions"]
+    assert evaluate.main([*line, str(tmp_path / "predictions.npz")]) == 0
+    said = json.loads(capsys.readouterr().out)["details"]
+    val = files["predictions_val"]
+    chosen = details.thresholds(val["score"][:, 0], val["label"][:, 0] == 1)
+    points = said["classes"][0]["points"]
+    assert {name: point["threshold"] for name, point in points.items()} == chosen
+    assert said["thresholds_from"] == [str(tmp_path / "predictions_val.npz")]
+    (tmp_path / "predictions.npz").rename(tmp_path / "others.npz")
+    assert evaluate.main([*line, str(tmp_path / "others.npz")]) == 0
+    said = json.loads(capsys.readouterr().out)["details"]
+    assert (said["thresholds_from"], said["note"]) == ([], details.CHOSEN)
+
+
 def arrays():
     rng = np.random.default_rng(1)
     label = (rng.random((80, 3)) < (0.4, 0.1, 0.0)).astype(np.uint8)

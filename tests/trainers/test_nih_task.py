@@ -1,4 +1,4 @@
-"""Do the classifications of ChestX-ray14 and of the COVID-19 collection read, score and learn?"""
+"""Do the classifications of ChestX-ray14 and of the COVID-19 collection read and score?"""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainers import finetune
+from trainers import finetune, scores
 from trainers.config import MissingError, resolve
-from trainers.data import generate, nih
+from trainers.data import nih
 from trainers.data.batch import Seeded, collate
 from trainers.tasks import covid, covid_viral
 from trainers.tasks import nih as task
@@ -151,30 +151,6 @@ def test_a_few_steps_end_with_a_result_that_says_what_it_was_tested_on(
     assert result["selected_by"] == "val/AUROC"
     assert result["data"]["split"] == "MRM's lists"
     assert len(result["bounds"]) == 15
-
-
-MARGIN = 0.08
-"""Over chance, in mean AUROC, with 700 generated radiographs; three seeds reach 0.13 to 0.15."""
-
-
-@pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A thousand generated radiographs in ChestX-ray14's layout."""
-    root = tmp_path_factory.mktemp("generated")
-    few = [word for other in ("siim", "rsna", "shenzhen") for word in (f"--{other}", "0")]
-    line = ["--out", str(root), "--count", "1", "--nih", "1000", "--image_px", "96", *few]
-    assert generate.main(line) == 0
-    return root / "nih"
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_quick_preset_learns_on_generated_radiographs(
-    seed: int, generated: Path, tmp_path: Path
-) -> None:
-    line = ["--task", "nih", "--preset", "quick", "--data_path", str(generated)]
-    line += ["--output_dir", str(tmp_path), "--device", "cpu", "--threads", "1"]
-    line += ["--seed", str(seed)]
-    assert finetune.main(line) == 0
-    values = json.loads((tmp_path / "result.json").read_text())["values"]
-    assert values["test/AUROC"] > 0.5 + MARGIN
+    with np.load(run / "predictions_val.npz") as kept:
+        assert kept["names"].tolist() == [name(i) for i in PARTS["val"]]
+        assert scores.label_scores(kept)["AUROC"] == result["values"]["val/AUROC"]

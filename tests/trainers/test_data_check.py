@@ -384,3 +384,50 @@ def test_a_fingerprint_follows_images_labels_and_splits_and_nothing_else(tmp_pat
     save(tmp_path / "b" / "images" / "c3.png", 99)
     found.add(run(capsys, "shenzhen", tmp_path / "b")[1]["facts"]["fingerprint"])
     assert len(found) == 3
+
+
+def write_annotation(root, *, images="images"):
+    parts = {}
+    for part, places in (("train", range(6)), ("val", range(6, 8)), ("test", range(8, 12))):
+        parts[part] = []
+        for i in places:
+            name = f"p10/p100000{i:02d}/s500000{i:02d}/{i}.jpg"
+            save(root / images / name, i)
+            report = f"the heart is normal . no effusion {i} ."
+            parts[part].append({"id": f"{i}", "study_id": 50000000 + i, "subject_id": 10000000 + i,
+                                "report": report, "image_path": [name], "split": part})  # fmt: skip
+    return parts
+
+
+@pytest.mark.parametrize("images", ["images", "."])
+def test_a_folder_of_r2gens_is_checked_by_its_annotation(images, tmp_path, capsys):
+    parts = write_annotation(tmp_path, images=images)
+    (tmp_path / "annotation.json").write_text(json.dumps(parts))
+    status, report, _ = run(capsys, "mimic_cxr", tmp_path)
+    assert (status, report["faults"]) == (0, [])
+    facts = report["facts"]
+    assert facts["records"] == {"train": 6, "val": 2, "test": 4}
+    assert (facts["reports"], facts["distinct_reports"], facts["opened"]) == (12, 12, 12)
+    assert "for `report` alone" in report["notes"][0]
+    parts["test"][0]["image_path"] = parts["train"][0]["image_path"]
+    parts["test"][1]["subject_id"] = parts["val"][0]["subject_id"]
+    parts["test"][2]["id"] = parts["test"][3]["id"]
+    parts["val"][1]["report"] = " "
+    (tmp_path / "annotation.json").write_text(json.dumps(parts))
+    broken = tmp_path / images / parts["train"][1]["image_path"][0]
+    broken.write_bytes(broken.read_bytes()[:60])
+    status, report, _ = run(capsys, "mimic_cxr", tmp_path)
+    assert status == 1
+    told = " | ".join(f"{fault['path']} {fault['message']}" for fault in report["faults"])
+    assert "1 images are in both train and test" in told
+    assert "1 patients are in both val and test: 10000006" in told
+    assert "entry 3 of `test` repeats `11`" in told
+    assert str(broken) in told
+    assert "1 reports are empty" in " ".join(report["notes"])
+
+
+def test_an_annotation_that_is_none_ends_with_4(tmp_path, capsys):
+    (tmp_path / "annotation.json").write_text('{"train": [{"id": "1"}]}')
+    status, _, err = run(capsys, "mimic_cxr", tmp_path)
+    assert status == 4
+    assert "entry 0 of `train` has no `report` that is text" in err

@@ -162,6 +162,11 @@ def _reader(data_path: Path) -> Callable[[Path, Kept], _Found]:
     return _read_records
 
 
+def image_root(folder: Path) -> Path:
+    """Return where the images of an `annotation.json` in `folder` lie."""
+    return folder / "images" if (folder / "images").is_dir() else folder
+
+
 def item_of(entry: Mapping[str, Any], images: Sequence[Path]) -> Item:
     """Return what an entry of R2Gen's file says, with its images where they lie."""
     name = str(entry["id"])
@@ -171,8 +176,7 @@ def item_of(entry: Mapping[str, Any], images: Sequence[Path]) -> Item:
 def _read_annotation(data_path: Path, _: Kept) -> _Found:
     path = _annotation(data_path)
     entries = r2gen.read(path)
-    folder = path.parent / "images"
-    root = folder if folder.is_dir() else path.parent
+    root = image_root(path.parent)
     parts: dict[str, list[Item]] = {}
     empty = 0
     for name, part in entries.items():

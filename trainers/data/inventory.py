@@ -13,7 +13,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainers.config import InputError, MissingError
-from trainers.data import cases, covid, nih, records, rsna, shenzhen, siim, tables
+from trainers.data import (
+    annotated,
+    cases,
+    covid,
+    fingerprint,
+    mimic,
+    nih,
+    r2gen,
+    records,
+    rsna,
+    shenzhen,
+    siim,
+    tables,
+)
 from trainers.data.cases import Case
 
 SUBSETS = ("train_10.txt", "train_1.txt")
@@ -46,7 +59,10 @@ class Inventory:
 
 
 def mimic_cxr(root: Path) -> Inventory:
-    """Describe records for pre-training; an image's name is its path."""
+    """Describe records for pre-training, or R2Gen's file; an image's name is its path."""
+    others = mimic.is_tree(root) or (root / "training.csv").is_file()
+    if (root / r2gen.FILE).is_file() and not others:
+        return _annotation(root)
     found = records.read_records(root, allow_overlap=True)
     parts = {"train": found.train, "val": found.val, "test": found.test}
     every = [record for part in parts.values() for record in part]
@@ -64,6 +80,42 @@ def mimic_cxr(root: Path) -> Inventory:
         listing.notes.append(f"{facts['empty_reports']} reports are empty and will be left out")
     if facts.get("without_report"):
         listing.notes.append(f"{facts['without_report']} images have no report")
+    return listing
+
+
+def _annotation(root: Path) -> Inventory:
+    """Describe R2Gen's `annotation.json`, which serves `report` alone, and its images."""
+    path = root / r2gen.FILE
+    listing = Inventory({}, facts={"table": path.name, "sha256": tables.sha256(path)})
+    listing.notes.append("for `report` alone: pre-training reads no `annotation.json`")
+    rows, words, reports = [], [], []
+    for part, entries in r2gen.read(path).items():
+        listing.parts[part] = []
+        seen: set[str] = set()
+        for number, entry in enumerate(entries):
+            images = [annotated.image_root(root) / image for image in entry["image_path"]]
+            item = annotated.item_of(entry, images)
+            if item.name in seen:
+                message = f"entry {number} of `{part}` repeats `{item.name}`"
+                listing.faults.append(Fault(str(path), message))
+            seen.add(item.name)
+            for image in images:
+                listing.images[str(image)] = Case(str(image), item.patient, image, ())
+                listing.parts[part].append(str(image))
+            reports.append(item.report)
+            words.append(len(item.report.split()))
+            rows.append((item.name, *map(str, images), fingerprint.of_text(item.report), part))
+    empty = sum(not report for report in reports)
+    if empty:
+        listing.notes.append(f"{empty} reports are empty and will be left out")
+    listing.facts |= {
+        "records": {part: len(names) for part, names in listing.parts.items()},
+        "reports": len(reports),
+        "empty_reports": empty,
+        "distinct_reports": len(set(reports)),
+        "words_of_a_report": {"median": statistics.median(words), "most": max(words)},
+        "fingerprint": fingerprint.of_rows(rows),
+    }
     return listing
 
 

@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
     "weights": Entry("Start", "List, fetch and inspect published weights."),
     "launch": Entry("Runs", "Queue the runs that cells of the grid need."),
     "fill": Entry("Runs", "Launch whatever the grid still lacks."),
+    "run": Entry("Runs", "Queue a program of your own as a run."),
     "runs": Entry("Runs", "List runs, newest first."),
     "show": Entry("Runs", "Tell everything about one run."),
     "logs": Entry("Runs", "Print a run's log; -f follows it."),

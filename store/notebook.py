@@ -92,8 +92,9 @@ def bring_in(
     on another line does not. Where nothing is different nothing is written.
     """
     with writing(db):
-        before = [*_rows_of(db, source), *_numbers_of(db, source)]
-        after = [each._replace(source=source) for each in (*rows, *numbers)]
+        before: list[Row | Number] = [*_rows_of(db, source), *_numbers_of(db, source)]
+        after: list[Row | Number] = [row._replace(source=source) for row in rows]
+        after += [number._replace(source=source) for number in numbers]
         if before != after:
             _replace(db, source, after)
     return _compared(_by_place(before), _by_place(after))

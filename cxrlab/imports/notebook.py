@@ -106,10 +106,11 @@ def bring_in(db: Database, read: Notebook, *, dry_run: bool = False) -> Brought:
 
     With `dry_run` the registry is left as it was.
     """
-    given = [*read.rows, *read.numbers]
+    given: list[Row | Number] = [*read.rows, *read.numbers]
     try:
         with writing(db):
-            known = {each._replace(line=0) for each in (*registry.rows(db), *registry.numbers(db))}
+            before: list[Row | Number] = [*registry.rows(db), *registry.numbers(db)]
+            known = {each._replace(line=0) for each in before}
             new, changed = registry.bring_in(db, read.source, read.rows, read.numbers)
             entries = notes.bring_in(db, read.source, read.entries)
             if dry_run:
@@ -128,6 +129,7 @@ def bring_in(db: Database, read: Notebook, *, dry_run: bool = False) -> Brought:
 
 def _lines(path: Path) -> tuple[list[str], list[str]]:
     """Return the lines of a file, and what had to be assumed to decode it."""
+    told: list[str] = []
     try:
         raw = path.read_bytes()
     except FileNotFoundError as problem:
@@ -135,7 +137,7 @@ def _lines(path: Path) -> tuple[list[str], list[str]]:
     except IsADirectoryError as problem:
         raise BadInput(f"`{path}` is a folder", "name the notebook's file") from problem
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        text, told = raw.decode("utf-16", errors="replace"), []
+        text = raw.decode("utf-16", errors="replace")
     else:
         text, told = _decoded(path, raw)
     if "\0" in text:

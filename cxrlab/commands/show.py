@@ -40,7 +40,7 @@ def show(
 
 def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     """Return all that is known of a run, as `--json` gives it."""
-    from cxrlab import restricted
+    from cxrlab import descent, restricted
     from cxrlab.exports import facts
     from store import artifacts, results
     from trainers import metrics
@@ -51,8 +51,8 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     return facts.of_run(run) | {
         "command": run.command,
         "log": str(Path(run.folder) / "log.txt"),
-        "encoder": origin(db, run, document),
-        "descent": descent(db, run, document),
+        "encoder": descent.origin(db, run, document),
+        "descent": descent.line(db, run, document),
         "data": data_of(db, run, document),
         "results": [facts.of_result(n, selection=chosen) for n in results.of_run(db, run.id)],
         "selected_by": document.get("selected_by"),
@@ -73,53 +73,6 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
         "warned": [warned._asdict() for warned in results.warnings(db, run.id)],
         "bad_lines": run.bad_lines,
     }
-
-
-def origin(db: Database, run: Run, document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return where the run's encoder came from: the pre-training run, and the file with its digest.
-
-    The trainer says what it loaded; before that, the registry knows which run it will start from.
-    """
-    from store import artifacts, runs
-
-    said = document.get("encoder") or {}
-    path = said.get("path")
-    # the trainer knows the folder its encoder lay in, whose name begins with the run's id
-    parent_id = run.parent or (said.get("run") or "").split("-")[0] or None
-    if not path and parent_id is None:
-        return None
-    try:
-        parent = runs.get(db, parent_id) if parent_id else None
-    except runs.NoSuchRun:
-        parent = None
-    saved = artifacts.of_run(db, parent.id, "encoder") if parent else []
-    return {
-        "run": parent_id,
-        "method": parent.method if parent else None,
-        "state": parent.state if parent else None,
-        "path": path or (str(saved[0].path) if saved else None),
-        "sha256": said.get("sha256") or (saved[0].sha256 if saved else None),
-    }
-
-
-def descent(db: Database, run: Run, document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the origins of a run's encoder, the nearest first, down to published weights.
-
-    The line ends where an encoder was drawn at random, or at a file that no run here has made.
-    """
-    from store import results, runs
-
-    line: list[dict[str, Any]] = []
-    seen = {run.id}
-    here: dict[str, Any] | None = origin(db, run, document)
-    while here is not None:
-        line.append(here)
-        if here["method"] is None or here["run"] in seen:
-            break
-        seen.add(here["run"])
-        parent = runs.get(db, here["run"])
-        here = origin(db, parent, results.document(db, parent.id) or {})
-    return line
 
 
 def data_of(db: Database, run: Run, document: dict[str, Any]) -> dict[str, Any] | None:
@@ -156,7 +109,12 @@ def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
             columns=columns,
         )
     if known["foreign"]:
-        said = f"not trained here, measured from predictions of: {known['result'].get('source')}"
+        how = (
+            "its curves are those of"
+            if known["result"].get("curves")
+            else "measured from predictions of"
+        )
+        said = f"not trained here, {how}: {known['result'].get('source')}"
         lines += labelled("foreign", said, columns=columns)
     preset = "" if known["foreign"] else f", preset {known['preset']}"
     lines += labelled("recipe", f"{known['recipe'][:12]}{preset}", columns=columns)

@@ -50,6 +50,7 @@ COMMANDS: dict[str, Entry] = {
     "clone": Entry("Runs", "Launch a run again with some settings changed."),
     "rm": Entry("Runs", "Remove a run and its folder."),
     "grid": Entry("Results", "Print the grid: methods by tasks."),
+    "compare": Entry("Results", "Say whether one method or run is better than another."),
     "forecast": Entry("Results", "Tell what it will take to fill the grid."),
     "import": Entry("Results", "Bring in results made elsewhere."),
     "export": Entry("Results", "Write the grid as Markdown."),

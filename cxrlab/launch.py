@@ -107,7 +107,7 @@ def prepare(
     Raises:
         CxrlabError: data is missing, or a trainer refused its settings; exit code as it gave it.
     """
-    number = _default_gpus(lab) if gpus is None else gpus
+    number = default_gpus(lab) if gpus is None else gpus
     prepared: dict[int, Prepared] = {}
     for waits in (False, True):  # a recipe contains that of the encoder, so these come second
         group = [i for i, step in enumerate(plan.steps) if (step.after is not None) == waits]
@@ -115,7 +115,7 @@ def prepare(
         answers = programs.ask_all(lab, [run.command for run in made])
         for index, run, answer in zip(group, made, answers, strict=True):
             run = run._replace(recipe=str(answer["recipe"]), priority=priority)
-            there = _standing(db, run)
+            there = standing(db, run)
             prepared[index] = Prepared(plan.steps[index], run, _placed(answer, run), there)
     return [prepared[index] for index in sorted(prepared)]
 
@@ -148,7 +148,7 @@ def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched
     launched = []
     for one in prepared:
         new = one.run.id in added
-        run = runs.get(db, one.run.id) if new else _standing(db, one.run)
+        run = runs.get(db, one.run.id) if new else standing(db, one.run)
         if run is None:  # the one that stood for it has failed this very moment
             raise CxrlabError(f"{one.step.cell}: another run of it has just ended; try again")
         if new and run.command != one.run.command:  # another launch was first with its encoder
@@ -247,7 +247,12 @@ def remove(lab: Lab, db: Database, run: runs.Run) -> None:
 
 
 def attempt_command(run: runs.Run) -> list[str]:
-    """Return the command of a run's next attempt: it goes on from a checkpoint that is there."""
+    """Return the command of a run's next attempt: it goes on from a checkpoint that is there.
+
+    A program of one's own, behind `--`, is started as it was; only it knows what it can go on from.
+    """
+    if "--" in run.command:
+        return list(run.command)
     last = Path(run.folder) / LAST_CHECKPOINT
     return [*run.command, "--resume", str(last)] if last.is_file() else list(run.command)
 
@@ -279,7 +284,7 @@ def pretraining_of(run: runs.Run) -> plans.Pretraining:
     return plans.Pretraining(run.id, run.method, run.preset, run.state, encoder, run.recipe)
 
 
-def _standing(db: Database, run: runs.NewRun) -> runs.Run | None:
+def standing(db: Database, run: runs.NewRun) -> runs.Run | None:
     """Return the newest run that makes `run` superfluous, by the registry's own rule."""
     key = (run.ratio, run.seed, run.recipe)
     for other in runs.select(db, states=runs.THERE, method=run.method, task=run.task):
@@ -288,7 +293,8 @@ def _standing(db: Database, run: runs.NewRun) -> runs.Run | None:
     return None
 
 
-def _default_gpus(lab: Lab) -> int:
+def default_gpus(lab: Lab) -> int:
+    """Return how many GPUs a run takes where nothing is said: one where there is one."""
     return int(lab.settings.launch.gpus != 0 and bool(gpu_readings.read_gpus().gpus))
 
 

@@ -6,13 +6,14 @@ import json
 import os
 import platform
 import socket
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from trainers import commit as commit_of
 
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "tokenizers", "monai", "scikit-learn",
             "numpy", "pillow", "pydicom")  # fmt: skip
@@ -63,18 +64,6 @@ def _version(package: str) -> str | None:
 def _git() -> tuple[str | None, str]:
     """Return the commit of the trainers' own source and its uncommitted diff, if it is in git."""
     here = Path(__file__).resolve().parent
-
-    def ask(*words: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(here), *words],
-                capture_output=True, text=True, timeout=20, check=True, errors="replace",
-            )  # fmt: skip
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout
-
-    if ask("ls-files", "--error-unmatch", Path(__file__).name) is None:
+    if commit_of.ask(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None, ""  # installed somewhere inside another project's checkout, or no git
-    commit = ask("rev-parse", "HEAD")
-    return (commit.strip() if commit else None), ask("diff", "HEAD", "--", ".") or ""
+    return commit_of.of(here)

@@ -36,7 +36,8 @@ def clone(
     """
     from cxrlab import agent, cloning, console
     from cxrlab import launch as launching
-    from cxrlab.commands.launch import launched_facts, planned_facts, settings, tell_launched
+    from cxrlab.asked import settings
+    from cxrlab.exports.launched import launched_facts, planned_facts, tell_launched
     from cxrlab.plan import Plan
 
     with opened(ctx) as (lab, db):

@@ -1,0 +1,115 @@
+"""`cxrlab run`: any program of one's own as a run of the lab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrlab import completion
+from cxrlab.access import AsJson, opened
+
+
+def run(
+    ctx: typer.Context,
+    command: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="-- COMMAND...",
+            help="The program with its options, as you would type it here.",
+            show_default=False,
+        ),
+    ],
+    method: Annotated[
+        str,
+        typer.Option(
+            help="The method it is.", autocompletion=completion.methods, show_default=False
+        ),
+    ],
+    task: Annotated[
+        str,
+        typer.Option(
+            help="The task it trains for, or `pretrain`.",
+            autocompletion=completion.tasks,
+            show_default=False,
+        ),
+    ],
+    ratio: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Percent of the labels.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which repeat it is; fills `{seed}` in.")] = 0,
+    result: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=NAME",
+            help="A result: METRIC is the last value that the log tells of NAME; `NAME%` where it "
+            "is in percent. May be given again.",
+        ),
+    ] = None,
+    watch: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Read the JSON lines (`log.txt`, `*.json`) written there too; may be given again.",
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Keep this environment variable too, with its present value; may be given again.",
+        ),
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(metavar="N|cpu", help="GPUs it takes. [default: one where there is one]"),
+    ] = None,
+    priority: Annotated[
+        int, typer.Option(metavar="N", help="Runs of a higher one start first.")
+    ] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be queued, and stop.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for it; exit 1 if it fails.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a program of your own, unchanged, as a run that is watched, followed and stopped.
+
+    It starts in this folder, with this shell's interpreter and search paths. What it prints is its
+    log; losses, metrics and bars in it become curves and progress. `{run_dir}`, `{seed}` and
+    `{port}` in its words are filled in, and a rendezvous port is replaced by a free one.
+    """
+    from cxrlab import agent, console, launch, own
+    from cxrlab.asked import gpus_asked
+    from cxrlab.commands.launch import waited_for
+    from cxrlab.exports.launched import launched_facts, tell_launched, tell_plan
+
+    number = gpus_asked(gpus)
+    with opened(ctx) as (lab, db):
+        asked = own.Own(
+            command=command,
+            method=method,
+            task=task,
+            ratio=ratio,
+            seed=seed,
+            gpus=launch.default_gpus(lab) if number is None else number,
+            workdir=Path.cwd(),
+            watch=[path.resolve() for path in watch or ()],
+            results=result or (),
+            variables=env or (),
+            priority=priority,
+        )
+        prepared = own.prepare(lab, db, asked)
+        if dry_run:
+            tell_plan([prepared], as_json=as_json)
+            return
+        launched = launch.queue(lab, db, [prepared])
+        agent.ensure_agent(lab)
+        if not as_json:
+            tell_launched(launched, wait=wait)
+        good = waited_for(lab, db, [one.id for one in launched]) if wait else True
+        if as_json:
+            console.facts(launched_facts(db, launched))
+    if not good:
+        raise typer.Exit(1)

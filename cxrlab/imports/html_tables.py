@@ -47,29 +47,46 @@ class _Cell(NamedTuple):
     rows: int
 
 
-def find_tables(lines: Sequence[str]) -> list[Table]:
-    """Return the tables in a text that was split into lines, in order."""
+def find_tables(lines: Sequence[str], *, anywhere: bool = False) -> list[Table]:
+    """Return the tables in a text that was split into lines, in order.
+
+    Args:
+        lines: the text.
+        anywhere: whether a table may begin within a line, as in a page of HTML; in Markdown that
+            is a sentence about tables.
+    """
     found: list[Table] = []
-    number = 0
+    number = column = 0
     while number < len(lines):
-        at = lines[number].casefold().find("<table")
-        if at < 0:
-            number += 1
+        at = _beginning(lines[number], column, anywhere=anywhere)
+        if at is None:
+            number, column = number + 1, 0
             continue
         reader = _read(lines, number, at)
         found.append(
             Table(_expanded(reader.rows), number + 1, reader.last_line, closed=reader.closed)
         )
-        number = reader.last_line
+        number, column = reader.ended_at or (reader.last_line, 0)
     return found
+
+
+def _beginning(line: str, column: int, *, anywhere: bool) -> int | None:
+    """Return at which column a table begins; None where none does."""
+    small = line.casefold() if len(line.casefold()) == len(line) else line
+    while (column := small.find("<table", column)) >= 0:
+        behind = small[column + 6 : column + 7]
+        if not behind.strip(" \t>/") and (anywhere or not line[:column].strip(" \t>")):
+            return column
+        column += 6
+    return None
 
 
 def _read(lines: Sequence[str], first: int, column: int) -> _Reader:
     """Return a reader that has read the table which begins there."""
-    reader = _Reader(first)
+    reader = _Reader(first, column)
     for number in range(first, len(lines)):
         reader.feed((lines[number][column:] if number == first else lines[number]) + "\n")
-        if reader.closed:
+        if reader.ended_at:
             return reader
     reader.close()
     return reader
@@ -107,19 +124,25 @@ def _expanded(rows: Sequence[Sequence[_Cell]]) -> list[list[Place]]:
 class _Reader(HTMLParser):
     """Reads one table; `closed` once its end has come."""
 
-    def __init__(self, offset: int) -> None:
+    def __init__(self, offset: int, column: int) -> None:
         super().__init__(convert_charrefs=True)
         self.rows: list[list[_Cell]] = []
         self.closed = False
+        self.ended_at: tuple[int, int] | None = None
+        """Line, counted from 0, and column behind the table; None while it goes on."""
         self.last_line = offset + 1
         self._offset = offset
+        self._column = column
         self._depth = 0
         self._left_out = 0
         self._open: _Cell | None = None
         self._text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if self.closed:
+        if self.ended_at:
+            return
+        if tag == "table" and self._depth == 1 and self._open is None:
+            self._end()  # as browsers do: no table stands in another but within a cell
             return
         if tag == "table":
             self._depth += 1
@@ -138,13 +161,14 @@ class _Reader(HTMLParser):
             self.last_line = self._line()
 
     def handle_endtag(self, tag: str) -> None:
-        if self.closed or (tag != "table" and self._depth > 1):
+        if self.ended_at or (tag != "table" and self._depth > 1):
             return
         if tag == "table":
             self._depth -= 1
             if self._depth == 0:
                 self._end_cell()
                 self.closed = True
+                self._end(behind=len("</table"))
         elif tag in (*_CELLS, "tr"):
             self._end_cell()
         elif tag in _LEFT_OUT:
@@ -160,6 +184,11 @@ class _Reader(HTMLParser):
         super().close()
         self._text = "".join(self._text).split("\n")[:1]  # the rest is no part of the table
         self._end_cell()
+
+    def _end(self, behind: int = 0) -> None:
+        line, column = self.getpos()
+        before = self._column if line == 1 else 0
+        self.ended_at = line - 1 + self._offset, column + before + behind
 
     def _line(self) -> int:
         return self.getpos()[0] + self._offset

@@ -76,10 +76,11 @@ def read(path: Path, source: str = "") -> Notebook:
     """
     lines, told = _lines(path)
     source = source or path.name
-    tables = html_tables.find_tables(prose.mask_code(lines))
     if _is_html(path, lines):
+        tables = html_tables.find_tables(lines, anywhere=True)
         text = prose.Prose([], [], [], 0)
     else:
+        tables = html_tables.find_tables(prose.mask_code(lines))
         text = prose.read_prose(lines, [(t.first_line, t.last_line) for t in tables])
     if not tables and not text.lists:
         raise BadInput(

@@ -32,6 +32,26 @@ class Results(NamedTuple):
     unread: list[Unread]
 
 
+class _Found:
+    """What has been read so far, each row and each number of a cell once."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.numbers: dict[tuple[Key, str], Number] = {}
+        self.unread: list[Unread] = []
+
+    def add(self, number: Number) -> None:
+        """Add a number, unless its cell has one."""
+        taken = self.numbers.setdefault((number.cell, number.origin), number)
+        if taken is not number:
+            reason = f"a second number of this cell; the one on line {taken.line} is taken"
+            self.miss(number.line, number.said, reason)
+
+    def miss(self, line: int, said: str, reason: str) -> None:
+        """Put down a place that could not be read."""
+        self.unread.append(Unread(line, said, reason))
+
+
 class Context(NamedTuple):
     """What is known beside the table."""
 
@@ -43,22 +63,23 @@ class Context(NamedTuple):
 
 def read_results(tables: Sequence[Table], context: Context) -> Results:
     """Return the rows and numbers of all tables of results; each cell's number is taken once."""
-    out = Results([], [], [])
+    out = _Found()
     for table in tables:
         if not table.closed:
             said = "this table is never closed; it is read as far as its cells go"
-            out.unread.append(Unread(table.first_line, "<table", said))
+            out.miss(table.first_line, "<table", said)
         head = heads.read_head(table.rows)
         if head is None:
             said = "no column of this table is headed `方法` or `method`"
-            out.unread.append(Unread(table.first_line, "<table", said))
+            out.miss(table.first_line, "<table", said)
             continue
         own = table.rows[head.rows - 1]
         for column, reason in head.unread.items():
-            out.unread.append(Unread(own[column].line, own[column].text, reason))
+            out.miss(own[column].line, own[column].text, reason)
         for places in table.rows[head.rows :]:
             _read_row(places, head, context, out)
-    return out._replace(rows=_with_log_flaw(out.rows))
+    rows = _with_log_flaw(list(out.rows.values()))
+    return Results(rows, list(out.numbers.values()), out.unread)
 
 
 def method_of(name: str) -> str:
@@ -72,7 +93,7 @@ def _letters(name: str) -> str:
     return "".join(sign for sign in plain if sign.isalnum())
 
 
-def _read_row(places: Sequence[Place], head: heads.Head, context: Context, out: Results) -> None:
+def _read_row(places: Sequence[Place], head: heads.Head, context: Context, out: _Found) -> None:
     if not any(place.text and not heads.is_separator(place.text) for place in places):
         return
     if len(places) >= head.width and not any(place.first for place in places[1:]):
@@ -80,13 +101,11 @@ def _read_row(places: Sequence[Place], head: heads.Head, context: Context, out: 
     fixed = {c.fixed: n for n, c in head.columns.items() if c.fixed}
     said = _text(places, fixed["name"])
     if reason := _refusal(places, said, head):
-        out.unread.append(Unread(places[0].line, said, reason))
+        out.miss(places[0].line, said, reason)
         return
     method, line = method_of(said), places[fixed["name"]].line
-    if any(row.method == method for row in out.rows):
-        first = next(row.line for row in out.rows if row.method == method)
-        reason = f"a second row of `{method}`; the one on line {first} is taken"
-        out.unread.append(Unread(line, said, reason))
+    if first := out.rows.get(method):
+        out.miss(line, said, f"a second row of `{method}`; the one on line {first.line} is taken")
         return
     _odd_width(places, head, out)
     parts = {name: _text(places, at) for name, at in fixed.items()}
@@ -104,7 +123,7 @@ def _read_row(places: Sequence[Place], head: heads.Head, context: Context, out: 
     )
     if row.time_said:
         row = _with_time(row, places[fixed["time"]], out)
-    out.rows.append(row)
+    out.rows[method] = row
     for number, column in head.columns.items():
         if not column.fixed and _text(places, number):
             _read_cell(method, column, places[number], context, out)
@@ -126,55 +145,47 @@ def _refusal(places: Sequence[Place], name: str, head: heads.Head) -> str:
     return f"no method is called so{f'; is it `{near}`?' if near else ''}"
 
 
-def _odd_width(places: Sequence[Place], head: heads.Head, out: Results) -> None:
+def _odd_width(places: Sequence[Place], head: heads.Head, out: _Found) -> None:
     if len(places) < head.width:
         reason = f"its row ends after {len(places)} of {head.width} cells; the rest is empty"
-        out.unread.append(Unread(places[-1].line, places[-1].text, reason))
+        out.miss(places[-1].line, places[-1].text, reason)
     for place in places[head.width :]:
         if place.text:
-            out.unread.append(Unread(place.line, place.text, "a cell behind the last column"))
+            out.miss(place.line, place.text, "a cell behind the last column")
 
 
-def _with_time(row: Row, place: Place, out: Results) -> Row:
+def _with_time(row: Row, place: Place, out: _Found) -> Row:
     """Return the row with how long pre-training took, which is a number of the grid as well."""
     try:
         seconds, flaws = figures.read_duration(place.text)
     except figures.Unreadable as problem:
-        out.unread.append(Unread(place.line, place.text, str(problem)))
+        out.miss(place.line, place.text, str(problem))
         return row
     if seconds is not None:
         time = Number(row.method, PRETRAIN, None, "time", "own", seconds, place.text, row.source,
                       place.line, flaws)  # fmt: skip
-        out.numbers.append(time)
+        out.add(time)
     return row._replace(time_s=seconds, flaws=(*row.flaws, *flaws))
 
 
 def _read_cell(
-    method: str, column: heads.Column, place: Place, context: Context, out: Results
+    method: str, column: heads.Column, place: Place, context: Context, out: _Found
 ) -> None:
     try:
         figure = figures.read_figure(place.text)
     except figures.Unreadable as problem:
-        out.unread.append(Unread(place.line, place.text, str(problem)))
+        out.miss(place.line, place.text, str(problem))
         return
     declared = context.declared.get(column.task, "")
     named = column.flaws or ((declared,) if declared else ())
-    for origin, value, flaws in (
-        ("own", figure.own, (*figure.own_flaws, *named)),
-        ("paper", figure.paper, figure.paper_flaws),
-    ):
-        if value is None:
-            continue
-        number = Number(method, column.task, column.ratio, column.metric, origin, value,
-                        place.text, context.source, place.line, flaws)  # fmt: skip
-        if origin == "paper" and (odd := _against_published(number, context.published)):
-            number = number._replace(flaws=(*flaws, odd))
-        same = [n for n in out.numbers if (n.cell, n.origin) == (number.cell, origin)]
-        if same:
-            reason = f"a second number of this cell; the one on line {same[0].line} is taken"
-            out.unread.append(Unread(place.line, place.text, reason))
-        else:
-            out.numbers.append(number)
+    base = Number(method, column.task, column.ratio, column.metric, "own", 0.0, place.text,
+                  context.source, place.line)  # fmt: skip
+    if figure.own is not None:
+        out.add(base._replace(value=figure.own, flaws=(*figure.own_flaws, *named)))
+    if figure.paper is not None:
+        paper = base._replace(origin="paper", value=figure.paper)
+        odd = _against_published(paper, context.published)
+        out.add(paper._replace(flaws=(*figure.paper_flaws, *([odd] if odd else []))))
 
 
 def _against_published(number: Number, published: Mapping[Key, Paper]) -> str:

@@ -46,6 +46,23 @@ def test_two_tables_are_two_and_a_nested_one_is_left_out() -> None:
     assert [texts(table) for table in find_tables(text.split("\n"))] == [[["a"]], [["b"]]]
 
 
+def test_a_table_that_is_never_closed_does_not_swallow_the_next_one() -> None:
+    text = "<table><tr><td>a</td></tr>\nwords\n<table><tr><td>b</td></tr></table>"
+    first, second = find_tables(text.split("\n"))
+    assert (texts(first), first.closed, first.last_line) == ([["a"]], False, 1)
+    assert (texts(second), second.closed, second.first_line) == ([["b"]], True, 3)
+
+
+def test_two_tables_on_one_line_of_a_page_are_two() -> None:
+    lines = ["<p>x<table><tr><td>a</table><table><tr><td>b</table>"]
+    assert [texts(table) for table in find_tables(lines, anywhere=True)] == [[["a"]], [["b"]]]
+
+
+def test_a_sentence_about_tables_is_no_table() -> None:
+    lines = ["use `<table>` here", "<tablet>", "<tr><td>a</td></tr>"]
+    assert find_tables(lines) == []
+
+
 def test_bold_stays_and_what_is_raised_or_struck_out_goes() -> None:
     row = "<tr><td><b>79.2%</b><sup>a</sup></td><td><s>1%</s> 2%</td><td>a<br>b &amp; c</td></tr>"
     assert texts(only(f"<table>{row}</table>")) == [["79.2%", "2%", "a b & c"]]

@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = {
     "rm": Entry("Runs", "Remove a run and its folder."),
     "grid": Entry("Results", "Print the grid: methods by tasks."),
     "compare": Entry("Results", "Say whether one method or run is better than another."),
+    "plot": Entry("Results", "Draw the curves of runs."),
     "forecast": Entry("Results", "Tell what it will take to fill the grid."),
     "import": Entry("Results", "Bring in results made elsewhere."),
     "export": Entry("Results", "Write the grid as Markdown."),

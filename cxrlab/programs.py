@@ -79,7 +79,9 @@ def resolve_configuration(lab: Lab, command: Sequence[str]) -> dict[str, Any]:
     return answer_of(lab, [*command, "--print-config"], wanted="configuration", key="recipe")
 
 
-def answer_of(lab: Lab, command: Sequence[str], *, wanted: str, key: str) -> dict[str, Any]:
+def answer_of(
+    lab: Lab, command: Sequence[str], *, wanted: str, key: str, given: str = ""
+) -> dict[str, Any]:
     """Return the JSON object that a program of the trainers prints.
 
     Args:
@@ -87,11 +89,12 @@ def answer_of(lab: Lab, command: Sequence[str], *, wanted: str, key: str) -> dic
         command: the program with its options.
         wanted: what an error calls the answer.
         key: what the answer must hold.
+        given: what the program reads on its standard input.
 
     Raises:
         CxrlabError: see `ask_all`.
     """
-    done = _run(lab, command, given="")
+    done = _run(lab, command, given=given)
     if done.returncode == 0:
         try:
             answer = json.loads(done.stdout)

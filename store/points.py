@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from sqlite_utils import Database
@@ -54,6 +55,30 @@ def every(db: Database, run_id: str) -> Iterator[tuple[str, int, float | None]]:
         {"run": runs.seq_of(db, run_id)},
     )
     yield from rows
+
+
+def pieces(db: Database, run_id: str, metric: str, *, most: int | None = None) -> list[list[Point]]:
+    """Return (step, value) of one metric, cut wherever values that are not finite were logged.
+
+    A piece is thinned as `curve` is, to its share of `most`.
+
+    Raises:
+        NoSuchRun: there is no such run.
+    """
+    rows = db.conn.execute(
+        """
+        select step, value from points
+        where run = :run and metric = (select id from metrics where name = :metric)
+        order by step
+        """,
+        {"run": runs.seq_of(db, run_id), "metric": metric},
+    )
+    grouped = itertools.groupby(rows, key=lambda row: row[1] is not None)
+    found = [list(group) for finite, group in grouped if finite]
+    total = sum(map(len, found))
+    if most is None or total <= most:
+        return found
+    return [thin(piece, max(4, most * len(piece) // total)) for piece in found]
 
 
 def metric_names(db: Database, run_id: str) -> list[str]:

@@ -1,17 +1,18 @@
 """What does each column of a notebook's table hold, by its heading and the one over it?
 
 The notebook's own words are known in Chinese and in English, shortened as people shorten them
-(`BL-1`, `MTR`, `RG-L`). Segmentation on SIIM is read as `siim_legacy`, MRM's lists: all numbers
-that papers give for it are on those.
+(`BL-1`, `MTR`, `RG-L`), and so are the names that cxrlab has for tasks and metrics. What people
+call SIIM is read as `siim_legacy`, MRM's lists: all numbers that papers give for it are on those.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
+from cxrlab.columns import measured
 from cxrlab.imports.html_tables import Place
 from trainers.catalog import TASKS
 
@@ -108,9 +109,9 @@ def is_separator(text: str) -> bool:
 def task_of(text: str) -> str:
     """Return the task that a heading or a sentence names; empty where it names none."""
     plain = _plain(text)
-    for name, entry in TASKS.items():
-        if plain in (_plain(name), _plain(entry.title)):
-            return name
+    titled = (name for name, entry in TASKS.items() if plain == _plain(entry.title))
+    if name := next(titled, "") or _exact(text, TASKS):
+        return name
     return next((task for words, task in _TASKS if _search(words, plain)), "")
 
 
@@ -143,17 +144,19 @@ def _read_column(text: str, over: Sequence[str]) -> Column | str:
     task = task_of(text) or next(filter(None, map(task_of, reversed(over))), "")
     if not task:
         return f"no task is known by the heading `{whole}`"
+    if _exact(whole, TASKS) and (metric := _exact(whole, measured(task))):
+        return _measured(task, whole, metric, exact=True)
     return _measured(task, whole, metric_of(text) or metric_of(" ".join(over)))
 
 
-def _measured(task: str, heading: str, metric: str) -> Column | str:
+def _measured(task: str, heading: str, metric: str, *, exact: bool = False) -> Column | str:
     wanted = TASKS[task].metric
     flaws: tuple[str, ...] = ()
-    if metric == ACCURACY and wanted == "AUROC":
+    if metric == ACCURACY and wanted == "AUROC" and not exact:
         flaws, metric = (accuracy_flaw(f"the heading `{heading}`", ACCURACY),), wanted
     if not metric and task == "report":
         return f"no metric of reports is known by the heading `{heading}`"
-    if metric and metric != wanted and task != "report":
+    if metric and metric not in measured(task):
         return f"`{heading}` is in {metric}; `{task}` is measured in {wanted}"
     ratio = _ratio(heading, TASKS[task].ratios)
     if ratio is None:
@@ -172,6 +175,11 @@ def _ratio(heading: str, known: Sequence[int]) -> int | None:
     if found:
         return found[-1] if 1 <= found[-1] <= 100 else None
     return known[0] if len(known) == 1 else None
+
+
+def _exact(text: str, known: Collection[str]) -> str:
+    """Return the first word of `text` that is spelled just as one of `known`."""
+    return next((word for word in re.findall(r"[\w/]+(?:-\w+)*", text) if word in known), "")
 
 
 def _search(words: str, plain: str) -> re.Match[str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cxrlab import columns
 from cxrlab.imports.heads import Column, Head, metric_of, read_head, task_of
 from cxrlab.imports.html_tables import Place
 from trainers.catalog import TASKS
@@ -57,6 +58,21 @@ def test_the_notebooks_words_are_known_in_english_too() -> None:
 )
 def test_a_task_is_known_by_what_people_call_it(text: str, task: str) -> None:
     assert task_of(text) == task
+
+
+@pytest.mark.parametrize("column", columns.of_tasks(TASKS)[2:], ids=lambda column: column.word)
+def test_every_column_of_the_grid_is_known_by_its_own_heading(column: columns.Column) -> None:
+    head = read_head([[Place("", 1), Place(column.heading()[0], 1)],
+                      [Place("Method", 1), Place(column.heading()[1], 1)]])  # fmt: skip
+    assert head is not None
+    assert head.columns[1] == Column(task=column.task, ratio=column.ratio, metric=column.metric)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_metric_that_a_task_measures_is_known_by_its_name(task: str) -> None:
+    for metric in columns.measured(task):
+        head = head_of(["Method", f"{task} {metric} 10 %"])
+        assert head.columns[1] == Column(task=task, ratio=10, metric=metric)
 
 
 @pytest.mark.parametrize("task", TASKS)

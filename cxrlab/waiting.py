@@ -12,7 +12,8 @@ from typing import Protocol
 
 from sqlite_utils import Database
 
-from cxrlab import access, agent, console, text
+from cxrlab import access, advice, agent, console, text
+from cxrlab.cloning import configuration
 from cxrlab.lab import Lab
 from cxrlab.refresh import refresh
 from store import runs
@@ -91,12 +92,8 @@ def tell_unhappy(found: Sequence[Run]) -> None:
     for run in unhappy(found):
         reason = f": {run.reason}" if run.reason else ""
         console.say(f"{run.id} ({access.what(run)}) {run.state}{reason}")
-        if run.state == "failed":
-            console.say(
-                f"  `cxrlab logs {run.id}` shows its log, `cxrlab retry {run.id}` tries again"
-            )
-        elif run.state in ("stopped", "lost"):
-            console.say(f"  `cxrlab resume {run.id}` goes on from its last checkpoint")
+        if step := advice.next_step(run, configuration(run)):
+            console.say(f"  {step}")
 
 
 class Lines:

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cxrlab import advice
+from store import runs
+
+CONFIG = {"batch_size": 64, "accum_iter": 2}
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "config", "said"),
+    [
+        ("failed", "GPU out of memory: CUDA out of memory. Tried to allocate 2 GiB", CONFIG,
+         "--set batch_size=32 --set accum_iter=4"),
+        ("failed", "GPU out of memory: x", {}, "--set batch_size=…"),
+        ("failed", "GPU out of memory: x", {"batch_size": 1, "accum_iter": 8}, "batch_size=…"),
+        ("failed", "OSError: [Errno 28] No space left on device", CONFIG, "free some space"),
+        ("failed", "the loss is not finite at step 9 (a.png)", CONFIG, "--set blr="),
+        ("failed", "KeyError: 'x'", CONFIG, "cxrlab retry"),
+        ("lost", "killed from outside with SIGKILL (kill -9, or out of memory)", CONFIG,
+         "num_workers"),
+        ("lost", "the machine was restarted", CONFIG, "cxrlab resume"),
+        ("stopped", "", CONFIG, "cxrlab resume"),
+        ("succeeded", "", CONFIG, ""),
+    ],
+)  # fmt: skip
+def test_each_end_has_its_next_step(
+    new_run: Any, db: Any, state: str, reason: str, config: dict[str, Any], said: str
+) -> None:
+    run = new_run()
+    runs.change_state(db, run.id, state, reason=reason)
+    step = advice.next_step(runs.get(db, run.id), config)
+    assert said in step

@@ -129,7 +129,7 @@ def configure(argv: Sequence[str]) -> program.Parsed:
             given["encoder_recipe"] = _encoder_recipe(Path(start))
         settle_variant(task, given)
         if start:
-            take_normalisation(given, {**_defaults(module), **chosen}, Path(start))
+            take_normalisation(given, {**_defaults(module), **chosen}, Path(start), method)
         if hasattr(module, "settle"):
             module.settle(given)
 
@@ -146,13 +146,16 @@ def _defaults(module: ModuleType) -> dict[str, Any]:
     return {field.name: field.default for field in fields(module.Config)}
 
 
-def take_normalisation(given: dict[str, Any], otherwise: Mapping[str, Any], start: Path) -> None:
+def take_normalisation(
+    given: dict[str, Any], otherwise: Mapping[str, Any], start: Path, method: str = ""
+) -> None:
     """Put `mean` and `std` of the encoder at `start` into `given`, where they are to be its own.
 
     Args:
         given: settings that a person gave.
         otherwise: those that hold where none is given.
         start: the encoder.
+        method: by which it is going to be made, if it need not be there yet.
 
     Raises:
         MissingError: no such file.
@@ -164,7 +167,12 @@ def take_normalisation(given: dict[str, Any], otherwise: Mapping[str, Any], star
         if given.get(name, otherwise.get(name)) == normalisation.AUTO
     ]
     if names:
-        own = weights.normalisation_at(start)
+        try:
+            own = weights.normalisation_at(start)
+        except MissingError:
+            if not method:
+                raise
+            own = normalisation.of_method(method)  # a plan's: its pre-training is yet to begin
         given |= {name: own.of(name) for name in names}
 
 

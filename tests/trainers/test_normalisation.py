@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from trainers import catalog, finetune, normalisation, pretrain, probe, weights
-from trainers.config import ConfigError, parse_value
+from trainers.config import ConfigError, MissingError, parse_value
 from trainers.data import records as record_lists
 from trainers.data import tokens
 from trainers.data.batch import Seeded
@@ -151,6 +151,14 @@ def test_a_run_that_is_yet_to_write_its_encoder_is_asked_for_its_method(tmp_path
     assert before["mean"] == IMAGENET.mean
     write_encoder(path, own("refers"))
     assert configured("nih", "--method", "refers", "--pretrained", str(path)) == before
+
+
+def test_a_run_that_is_only_planned_is_taken_by_its_method(tmp_path: Path) -> None:
+    path = tmp_path / "runs/later/checkpoints/encoder.pt"
+    start = ("--method", "refers", "--pretrained", str(path))
+    assert configured("nih", *start, "--encoder_recipe", "r")["mean"] == IMAGENET.mean
+    with pytest.raises(MissingError):
+        configured("nih", *start)
 
 
 def test_without_an_encoder_and_with_mrms_the_recipe_is_what_it_was(tmp_path: Path) -> None:

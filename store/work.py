@@ -67,12 +67,11 @@ def spent(db: Database, method: str, task: str) -> list[Spent]:
         """
         select r.id, r.method, r.task, r.ratio, r.preset, r.recipe, r.gpus, r.state, r.total,
           r.done, r.last_event, a.started, a.ended, a.first_step
-        from (
-          select * from runs where method = :method and task = :task
+        from runs r join attempts a on a.run = r.seq
+        where r.total > 0 and r.seq in (
+          select seq from runs where method = :method and task = :task
           order by created desc, seq desc limit :most
-        ) r
-        join attempts a on a.run = r.seq
-        where r.total > 0
+        )
         order by r.created desc, r.seq desc, a.attempt
         """,
         {"method": method, "task": task, "most": MOST},

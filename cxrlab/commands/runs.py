@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from cxrlab.access import AsJson, opened
 
 if TYPE_CHECKING:
     from cxrlab.lab import Lab
+    from cxrlab.lagging import Behind
     from store.runs import Run
 
 SHOWN = 50
@@ -42,7 +44,7 @@ def runs(
 
     A line below a run says why it is in its state, where there is something to say.
     """
-    from cxrlab import console
+    from cxrlab import console, lagging
     from cxrlab.errors import unknown_name
     from cxrlab.exports import facts
     from store import runs as store_runs
@@ -59,18 +61,20 @@ def runs(
     states = tuple(state or ())
     with opened(ctx) as (lab, db):
         found = store_runs.select(db, states=states, method=method, task=task, limit=most)
+        behind = lagging.of_running(db, found)
         fitting = store_runs.count(db, states=states, method=method, task=task)
         everything = store_runs.count(db)
         asleep = store_runs.count(db, states=("queued",)) if nobody_starts(lab) else 0
     if as_json:
-        console.facts([facts.of_run(run) for run in found])
+        late = {id: each.as_facts() for id, each in behind.items()}
+        console.facts([facts.of_run(run) | {"behind": late.get(run.id)} for run in found])
         return
     if not everything:
         console.say("no runs yet; `cxrlab launch mrm --task siim --ratio 10` queues the first")
     elif not found:
         console.say(f"none of the {everything} runs fits; `cxrlab runs` lists them")
     else:
-        for line in listing(found, columns=console.width(), now=time.time()):
+        for line in listing(found, behind, columns=console.width(), now=time.time()):
             console.fact(line)
         if len(found) < fitting:
             console.say(f"{fitting - len(found)} older ones are not shown; `--limit 0` shows all")
@@ -85,8 +89,10 @@ def nobody_starts(lab: Lab) -> bool:
     return not agent.status(lab).alive
 
 
-def listing(found: list[Run], *, columns: int, now: float) -> list[str]:
-    """Return the lines of a table of runs, each with its reason on a line of its own below it."""
+def listing(
+    found: list[Run], behind: Mapping[str, Behind], *, columns: int, now: float
+) -> list[str]:
+    """Return the lines of a table of runs, each with what there is to say of it below it."""
     from cxrlab import console, text
 
     rows = [
@@ -109,6 +115,8 @@ def listing(found: list[Run], *, columns: int, now: float) -> list[str]:
         out.append(line)
         if run.reason:
             out += console.wrapped(run.reason, indent=8, columns=columns)
+        if run.id in behind:
+            out += console.wrapped(behind[run.id].told(), indent=8, columns=columns)
     return out
 
 

@@ -40,7 +40,7 @@ def show(
 
 def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     """Return all that is known of a run, as `--json` gives it."""
-    from cxrlab import descent, restricted
+    from cxrlab import descent, lagging, restricted
     from cxrlab.exports import facts
     from store import artifacts, results
     from trainers import metrics
@@ -48,7 +48,9 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     saved = restricted.shown(lab, run.task, artifacts.of_run(db, run.id))
     document = results.document(db, run.id) or {}
     chosen = metrics.selection(document.get("selected_by"))
+    behind = lagging.look(db, run)
     return facts.of_run(run) | {
+        "behind": behind.as_facts() if behind else None,
         "command": run.command,
         "log": str(Path(run.folder) / "log.txt"),
         "encoder": descent.origin(db, run, document),
@@ -108,6 +110,8 @@ def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
             f"{known['done']} of {known['total']} steps, {share:.0f} %{eta}",
             columns=columns,
         )
+    if known["behind"]:
+        lines += labelled("behind", known["behind"]["told"], columns=columns)
     if known["foreign"]:
         how = (
             "its curves are those of"

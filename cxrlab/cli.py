@@ -56,6 +56,7 @@ COMMANDS: dict[str, Entry] = {
     "import": Entry("Results", "Bring in results made elsewhere."),
     "export": Entry("Results", "Write the grid as Markdown."),
     "curves": Entry("Results", "Write the curves of runs as csv, or for TensorBoard or MLflow."),
+    "report": Entry("Results", "Write the lab as one HTML page."),
     "note": Entry("Results", "Write down a note, or list them."),
     "todo": Entry("Results", "Add, list and tick off open points and ideas."),
     "tui": Entry("Machine", "Open the dashboard."),

@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special  # and not scipy.stats, which takes a second to import
 
 Floats = NDArray[np.float64]
 
@@ -66,14 +66,23 @@ def components(score: ArrayLike, label: ArrayLike) -> Components:
     """
     score, there = np.asarray(score, np.float64), np.asarray(label).astype(bool)
     m, n = int(there.sum()), int((~there).sum())
-    among_all = stats.rankdata(score, axis=1)
-    above = (among_all[:, there] - stats.rankdata(score[:, there], axis=1)) / n  # (K, m)
-    below = 1 - (among_all[:, ~there] - stats.rankdata(score[:, ~there], axis=1)) / m  # (K, n)
+    among_all = mid_ranks(score)
+    above = (among_all[:, there] - mid_ranks(score[:, there])) / n  # (K, m)
+    below = 1 - (among_all[:, ~there] - mid_ranks(score[:, ~there])) / m  # (K, n)
     auroc = above.mean(axis=1)
     positive, negative = np.zeros_like(score), np.zeros_like(score)
     positive[:, there] = (above - auroc[:, None]) / m
     negative[:, ~there] = (below - auroc[:, None]) / n
     return Components(auroc, positive, negative)
+
+
+def mid_ranks(values: Floats) -> Floats:
+    """Return the rank of each value in its row, from 1; equal ones share the mean of theirs."""
+    ranks = np.empty_like(values)
+    for row, out in zip(values, ranks, strict=True):
+        _, place, count = np.unique(row, return_inverse=True, return_counts=True)
+        out[:] = (np.cumsum(count) - (count - 1) / 2)[place]
+    return ranks
 
 
 def delong(
@@ -151,8 +160,8 @@ def _by_normal(difference: float, error: float) -> Outcome:
     if error == 0:  # all runs rank the images alike, or each of them perfectly
         p = 1.0 if difference == 0 else math.nan
         return Outcome("DeLong", "patients", difference, difference, difference, p)
-    reach = float(stats.norm.ppf(0.5 + LEVEL / 2)) * error
-    p = float(2 * stats.norm.sf(abs(difference) / error))
+    reach = float(special.ndtri(0.5 + LEVEL / 2)) * error
+    p = float(2 * special.ndtr(-abs(difference) / error))
     return Outcome("DeLong", "patients", difference, difference - reach, difference + reach, p)
 
 
@@ -178,10 +187,10 @@ def bootstrap(difference: float, drawn: ArrayLike, patients: int) -> Outcome:
     if not known.size or math.isnan(difference) or patients < 2:
         return Outcome("bootstrap", "patients", difference, *[math.nan] * 3)
     wider = math.sqrt(patients / (patients - 1))
-    outer = stats.norm.cdf(stats.t.ppf((1 - LEVEL) / 2, patients - 1) * wider)
+    outer = special.ndtr(special.stdtrit(patients - 1, (1 - LEVEL) / 2) * wider)
     low, high = np.quantile(known, [outer, 1 - outer])
     tail = (min((known <= 0).sum(), (known >= 0).sum()) + 1) / (known.size + 1)
-    p = 2 * stats.t.cdf(stats.norm.ppf(min(tail, 0.5)) / wider, patients - 1)
+    p = 2 * special.stdtr(patients - 1, special.ndtri(min(tail, 0.5)) / wider)
     return Outcome("bootstrap", "patients", difference, float(low), float(high), float(p))
 
 
@@ -253,8 +262,8 @@ def _moments(values: Floats, side: NDArray[np.bool_]) -> tuple[Floats, Floats]:
 def _by_t(
     test: Literal["Welch", "one-sample t"], difference: float, error: float, freedom: float
 ) -> Outcome:
-    reach = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * error
-    p = float(2 * stats.t.sf(abs(difference) / error, freedom))
+    reach = float(special.stdtrit(freedom, 0.5 + LEVEL / 2)) * error
+    p = float(2 * special.stdtr(freedom, -abs(difference) / error))
     return Outcome(test, "seeds", difference, difference - reach, difference + reach, p)
 
 

@@ -312,6 +312,11 @@ def test_a_true_null_is_rejected_about_once_in_twenty_and_the_truth_is_covered()
         assert 0.90 < covered[test] / trials < 0.99, test
 
 
+def test_ranks_are_scipys():
+    values = np.random.default_rng(15).integers(0, 5, (3, 20)).astype(float)
+    assert np.array_equal(significance.mid_ranks(values), stats.rankdata(values, axis=1))
+
+
 def test_components_of_pairs_sum_to_nothing():
     rng = np.random.default_rng(14)
     label = np.array([1, 0, 0, 1, 1, 0])

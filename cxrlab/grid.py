@@ -6,20 +6,26 @@ dashboard and the exports cannot disagree.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrlab import text
 from cxrlab.columns import Column, Unit
-from cxrlab.errors import BadInput
-from trainers import metrics
-from trainers.catalog import PRETRAIN, PRETRAIN_ENTRY, TASKS, MethodEntry
+from cxrlab.published import Paper as Paper
+from cxrlab.published import read_published as read_published
+from cxrlab.published import refuse_other_metric as refuse_other_metric
+from cxrlab.remarks import FOREIGN_MARK, SPLIT_MARKS
+from cxrlab.remarks import TEST_SPLIT as TEST_SPLIT
+from cxrlab.remarks import TRAIN_LIST as TRAIN_LIST
+from cxrlab.remarks import notes as notes
+from cxrlab.remarks import where as where
+from cxrlab.stale import reason
+from trainers.catalog import PRETRAIN, MethodEntry
 
 if TYPE_CHECKING:  # at run time it would bring SQLite along
-    from store.cells import Group, OpenRun
+    from store.cells import Encoder, Group, OpenRun
+    from store.notebook import Number
 
 EMPTY = "·"
 """What a cell says that no run has filled."""
@@ -27,35 +33,24 @@ EMPTY = "·"
 FOREIGN = "foreign"
 """In place of a preset: the predictions were made elsewhere, and brought in."""
 
-FOREIGN_MARK = "†"
-"""What stands behind such a number."""
-
-TEST_SPLIT, TRAIN_LIST = "test split", "training list"
-SPLIT_MARKS = {TEST_SPLIT: "‡", TRAIN_LIST: "§"}
-"""What stands behind a number whose split is not that of the others in its column."""
-
 NOT_APPLICABLE = "–"
 """What a cell says that can never be filled, such as the pre-training of a baseline."""
 
 UNDER_WAY = ("running", "queued", "blocked", "stopped", "lost", "failed")
 """States that a cell without a number can have, the first that any of its runs is in wins."""
 
-METRIC_NOTES = {
-    "Dice": "Dice in percent, the mean over test images; an image without the finding counts 100 "
-    "when nothing is predicted in it, else 0",
-    "AUROC": "AUROC in percent, the area under the ROC curve on the test set",
-    "loss": "val loss: the sum of the method's own losses on held-out records, so it compares runs "
-    "of one method, not methods with one another",
-    "time": "time: how long pre-training trained, over all its attempts",
+DIFFERENCES = {
+    "recipe": "recipe",
+    "train_split": TRAIN_LIST,
+    "test_split": TEST_SPLIT,
+    "version": "data version",
+    "fingerprint": "data",
+    "encoder": "encoder",
 }
+"""What tells groups of one cell apart, and what it is called."""
 
-
-@dataclass(frozen=True)
-class Paper:
-    """A published number and where it stands."""
-
-    value: float
-    source: str
+Place = tuple[str, str, int | None, str]
+"""A cell's method, task, ratio and metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +70,8 @@ class Cell:
     paper: float | None = None
     paper_source: str = ""
     state: str = "empty"
-    """`empty`, `none` (never to be filled), `succeeded`, or the state of the run under way."""
+    """`empty`, `none` (never to be filled), `succeeded`, `stale`, `foreign` (a notebook's number
+    and no run), or the state of the run under way."""
     progress: float | None = None
     """Share of the running run that is done, in [0, 1]."""
     others: int = 0
@@ -92,18 +88,36 @@ class Cell:
     test_split: str = ""
     other: str = ""
     """`TEST_SPLIT` or `TRAIN_LIST` where that is not what most of the column has; else empty."""
+    differs: tuple[str, ...] = ()
+    """In what its recipes, splits, data and encoders differ, where it has several."""
+    stale: str = ""
+    """Why its number no longer follows from its encoder; empty where it does."""
+    notebook: tuple[Number, ...] = ()
+    """What notebooks say of it: own numbers and cited ones."""
 
     @property
     def foreign(self) -> bool:
         """Whether its number comes from predictions made elsewhere."""
         return self.preset == FOREIGN
 
+    @property
+    def number_told(self) -> Number | None:
+        """The notebook's own number that is shown, since there is no run; None elsewhere."""
+        if self.value is None or self.n:
+            return None
+        return next((n for n in reversed(self.notebook) if n.origin == "own"), None)
+
+    @property
+    def flaws(self) -> tuple[str, ...]:
+        """What to know before believing a notebook's number that is shown."""
+        return self.number_told.flaws if self.number_told else ()
+
     def number(self) -> str:
         """Return this lab's number with its spread and count; empty where there is none."""
         if self.value is None:
             return ""
         if self.unit == "s":
-            return text.duration(self.value)
+            return text.duration(self.value) + (FOREIGN_MARK if self.foreign else "")
         said = text.metric(self.value, self.unit)
         if self.sd is not None and self.n > 1:
             said += f" ±{text.metric(self.sd, self.unit)}"
@@ -115,7 +129,7 @@ class Cell:
 
     def under_way(self) -> str:
         """Return the state of the run that is not finished; empty where all are."""
-        if self.state in ("empty", "none", "succeeded"):
+        if self.state in ("empty", "none", "succeeded", "stale", "foreign"):
             return ""
         if self.state == "running" and self.progress is not None:
             return f"running {self.progress * 100:.0f} %"
@@ -129,7 +143,8 @@ class Cell:
         """Return what the cell says, the same everywhere."""
         if self.state == "none":
             return NOT_APPLICABLE
-        parts = [part for part in (self.number(), self.under_way()) if part] or [EMPTY]
+        stale = "stale" if self.stale else ""
+        parts = [part for part in (self.number(), stale, self.under_way()) if part] or [EMPTY]
         return " ".join([*parts, *([self.bracket()] if self.paper is not None else [])])
 
 
@@ -168,50 +183,30 @@ class Grid:
         return [cell for row in self.rows for cell in row.cells]
 
 
-def read_published(path: Path | None = None) -> dict[tuple[str, str, int | None, str], Paper]:
-    """Return the papers' numbers by (method, task, ratio, metric).
-
-    Raises:
-        BadInput: a number is of another metric than its cell's.
-    """
-    chosen = path or Path(__file__).with_name("published.toml")
-    rows = tomllib.loads(chosen.read_text(encoding="utf-8")).get("number", [])
-    for row in rows:
-        refuse_other_metric(row["task"], row["metric"], f"{chosen}: {row['method']} {row['task']}")
-    return {
-        (row["method"], row["task"], row.get("ratio"), row["metric"]): Paper(
-            float(row["value"]), " ".join(row["source"].split())
-        )
-        for row in rows
-    }
-
-
-def refuse_other_metric(task: str, metric: str, where: str) -> None:
-    """Refuse a number of `task` that is not in its metric, for the two do not compare.
-
-    Raises:
-        BadInput: it is not; the message begins with `where`, and defines both.
-    """
-    entry = PRETRAIN_ENTRY if task == PRETRAIN else TASKS[task]
-    if task == PRETRAIN and metric == "time":
-        return
-    if difference := metrics.difference(entry.metric, metric):
-        raise BadInput(f"{where}: {difference}", f"only `{entry.metric}` can stand in that cell")
-
-
-def choose(groups: Sequence[Group], *, better: str) -> Group | None:
+def choose(groups: Sequence[Group], *, better: str, stale: Collection[Group] = ()) -> Group | None:
     """Return the recipe that validates best; the test score has no say.
 
-    Recipes without a validation value come last; among equals the one with more runs, then the
-    one whose digest sorts first, so that the choice does not depend on the order.
+    What is stale comes after all else. Recipes without a validation value come last; among equals
+    the one with more runs, then the one whose digest sorts first, so that the choice does not
+    depend on the order.
     """
     sign = -1.0 if better == "higher" else 1.0
 
-    def rank(group: Group) -> tuple[bool, float, int, str]:
+    def rank(group: Group) -> tuple[bool, bool, float, int, str]:
         chosen_by = group.selected_value
-        return (chosen_by is None, sign * (chosen_by or 0.0), -group.n, group.recipe)
+        by = (chosen_by is None, sign * (chosen_by or 0.0), -group.n, group.recipe)
+        return (group in stale, *by)
 
     return min(groups, key=rank, default=None)
+
+
+def differences(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Return in what groups of one cell differ, so that they are not averaged."""
+    return tuple(
+        called
+        for name, called in DIFFERENCES.items()
+        if len({getattr(group, name) for group in groups}) > 1
+    )
 
 
 def filled(base: Cell, group: Group | None, *, others: int) -> Cell:
@@ -234,6 +229,27 @@ def filled(base: Cell, group: Group | None, *, others: int) -> Cell:
         train_split=group.train_split,
         test_split=group.test_split,
     )
+
+
+def with_paper(cell: Cell, published: Paper | None) -> Cell:
+    """Return `cell` with the paper's number: the one known here, else the one a notebook cites."""
+    if published is not None:
+        return replace(cell, paper=published.value, paper_source=published.source)
+    for number in reversed(cell.notebook):
+        if number.origin == "paper":
+            source = f"cited in {number.source}, line {number.line}"
+            return replace(cell, paper=number.value, paper_source=source)
+    return cell
+
+
+def copied(cell: Cell) -> Cell:
+    """Return `cell` with a notebook's own number where it has none by runs of this lab."""
+    if cell.value is not None:
+        return cell
+    for number in reversed(cell.notebook):
+        if number.origin == "own":
+            return replace(cell, value=number.value, preset=FOREIGN)
+    return cell
 
 
 def floor_of(group: Group | None, others: Iterable[Group]) -> float | None:
@@ -278,11 +294,21 @@ def with_state(cell: Cell, runs: Sequence[OpenRun]) -> Cell:
     counts = UNDER_WAY if cell.value is None else UNDER_WAY[:3]
     state = next((name for name in counts if name in by_state), "")
     if not state:
-        return replace(cell, state="empty" if cell.value is None else "succeeded")
+        return replace(cell, state=settled(cell))
     run = by_state[state]
     share = run.done / run.total if run.done is not None and run.total else None
-    ids = cell.run_ids or tuple(r.run_id for r in runs if r.state == state)
+    alike = (id for r in runs if r.state == state for id in (r.run_ids or (r.run_id,)))
+    ids = cell.run_ids or tuple(alike)
     return replace(cell, state=state, progress=share if state == "running" else None, run_ids=ids)
+
+
+def settled(cell: Cell) -> str:
+    """Return the state of a cell for which nothing is under way."""
+    if cell.value is None:
+        return "empty"
+    if cell.number_told is not None:
+        return "foreign"
+    return "stale" if cell.stale else "succeeded"
 
 
 def build(
@@ -291,7 +317,9 @@ def build(
     groups: Iterable[Group],
     open_runs: Iterable[OpenRun],
     *,
-    published: Mapping[tuple[str, str, int | None, str], Paper],
+    published: Mapping[Place, Paper],
+    notebook: Iterable[Number] = (),
+    encoders: Mapping[str, Encoder] | None = None,
 ) -> Grid:
     """Return the grid: a row for each method of `methods`, whether it has runs or not.
 
@@ -302,34 +330,46 @@ def build(
             metrics `loss` and `time`.
         open_runs: runs that have not succeeded, newest first.
         published: the papers' numbers.
+        notebook: numbers that notebooks have told of, the latest last.
+        encoders: what the groups' encoders are now; see `cxrlab.stale`.
     """
-    finished: dict[tuple[str, str, int | None, str], list[Group]] = {}
+    finished: dict[Place, list[Group]] = {}
     for group in groups:
         key = (group.method, group.task, group.ratio, group.metric)
         finished.setdefault(key, []).append(group)
     waiting: dict[tuple[str, str, int | None], list[OpenRun]] = {}
     for run in open_runs:
         waiting.setdefault((run.method, run.task, run.ratio), []).append(run)
+    told: dict[Place, tuple[Number, ...]] = {}
+    for number in notebook:
+        told[number.cell] = (*told.get(number.cell, ()), number)
 
     def cell(method: str, column: Column) -> Cell:
         key = (method, column.task, column.ratio, column.metric)
-        paper = published.get(key)
-        base = Cell(
-            method=method,
-            task=column.task,
-            ratio=column.ratio,
-            metric=column.metric,
-            unit=column.unit,
-            paper=paper.value if paper else None,
-            paper_source=paper.source if paper else "",
+        base = with_paper(
+            Cell(
+                method=method,
+                task=column.task,
+                ratio=column.ratio,
+                metric=column.metric,
+                unit=column.unit,
+                notebook=told.get(key, ()),
+            ),
+            published.get(key),
         )
         if column.task == PRETRAIN and not methods[method].pretrains:
             return replace(base, state="none")
         candidates = finished.get(key, [])
-        chosen = choose(candidates, better=column.better)
+        stale = {group: why for group in candidates if (why := reason(group, encoders or {}))}
+        chosen = choose(candidates, better=column.better, stale=stale)
         floor = floor_of(chosen, finished.get((*key[:3], f"{column.metric}_nothing"), []))
-        number = replace(filled(base, chosen, others=len(candidates) - 1), floor=floor)
-        return with_state(number, waiting.get(key[:3], []))
+        number = replace(
+            filled(base, chosen, others=len(candidates) - 1),
+            floor=floor,
+            differs=differences(candidates) if len(candidates) > 1 else (),
+            stale=stale.get(chosen, "") if chosen else "",
+        )
+        return with_state(copied(number), waiting.get(key[:3], []))
 
     by_column = [marked([cell(name, column) for name in methods]) for column in columns]
     rows = tuple(
@@ -337,73 +377,6 @@ def build(
         for number, (name, entry) in enumerate(methods.items())
     )
     return Grid(rows, tuple(columns))
-
-
-def notes(grid: Grid) -> list[str]:
-    """Return what a reader must know to read the numbers of `grid`, a sentence each."""
-    shown = [cell for cell in grid.cells() if cell.value is not None]
-    told = []
-    if any(cell.n > 1 for cell in shown):
-        told.append("`72.9 ±0.4 (3)`: mean ± standard deviation over seeds, and how many")
-    if any(cell.n == 1 for cell in shown):
-        told.append("`(1)`: a single seed, which says nothing of the spread between seeds")
-    if any(cell.others for cell in shown):
-        told.append(
-            "`+2`: further recipes, or splits, with a number; shown is the one that validates best"
-        )
-    used = {column.metric: None for column in grid.columns}
-    told += [METRIC_NOTES[name] for name in used if any(cell.metric == name for cell in shown)]
-    told += floor_notes(shown)
-    told += split_notes(shown)
-    told += preset_notes(shown)
-    if any(cell.foreign for cell in shown):
-        names = ", ".join(where(cell) for cell in shown if cell.foreign)
-        told.append(f"`{FOREIGN_MARK}`: of predictions made elsewhere and brought in: {names}")
-    if any(cell.paper is not None for cell in grid.cells()):
-        told.append("`[73.2]`: the paper's number")
-    return told
-
-
-def floor_notes(shown: Sequence[Cell]) -> list[str]:
-    """Return what predicting nothing scores in each column where that is told."""
-    floors: dict[str, list[str]] = {}
-    for cell in shown:
-        if cell.floor is not None:
-            ratio = f" {cell.ratio} %" if cell.ratio is not None else ""
-            said = text.metric(cell.floor, cell.unit)
-            known = floors.setdefault(f"{cell.task} {cell.metric}{ratio}", [])
-            known += [said] if said not in known else []
-    parts = [f"{column} {' or '.join(known)}" for column, known in floors.items()]
-    return [f"predicting nothing anywhere scores: {', '.join(parts)}"] if parts else []
-
-
-def split_notes(shown: Sequence[Cell]) -> list[str]:
-    """Return which numbers are not comparable with the others of their column, and why."""
-    told = []
-    for reason, mark in SPLIT_MARKS.items():
-        names = ", ".join(where(cell) for cell in shown if cell.other == reason)
-        if names:
-            told.append(f"`{mark}`: not comparable with its column, other {reason}: {names}")
-    return told
-
-
-def preset_notes(shown: Sequence[Cell]) -> list[str]:
-    """Return which numbers come from the quick preset, which no paper's number compares with."""
-    scored = [cell for cell in shown if cell.preset]
-    quick = [cell for cell in scored if cell.preset == "quick"]
-    if not quick:
-        return []
-    warning = "made with preset `quick`: toy sizes, not to be compared with a paper's number"
-    if len(quick) == len(scored):
-        return [f"all numbers are {warning}"]
-    names = ", ".join(where(cell) for cell in quick)
-    return [f"{warning}: {names}"]
-
-
-def where(cell: Cell) -> str:
-    """Return a cell's place in words: `mrm siim 10 %`."""
-    ratio = f" {cell.ratio} %" if cell.ratio is not None else ""
-    return f"{cell.method} {cell.task}{ratio}"
 
 
 def sources(grid: Grid) -> list[tuple[Cell, str]]:

@@ -1,19 +1,32 @@
-"""What do finished runs say of each cell of the grid, and which runs are still on their way?"""
+"""What do finished runs say of each cell of the grid, and which runs are still on their way?
+
+Means over seeds are kept in `cell_groups`, so that a grid costs as much as it has cells and not as
+much as there are runs. Triggers mark in `cells_changed` the places (method, task, ratio) whose
+finished runs have changed; whoever reads next works those out anew.
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlite_utils import Database
+
+from store import finished
+from store.db import StoreError, writing
+from store.finished import Finished, Place, Start
+
+WAIT_S = 0.5
+"""How long a reader waits to keep what it has worked out; it can do without."""
 
 
 class Group(NamedTuple):
     """The runs of one recipe in one cell. Repeats of each other, so that a mean means something.
 
-    All were trained and tested on the same items.
+    All were trained and tested on the same items of the same data, from the same encoder.
     """
 
     method: str
@@ -39,6 +52,14 @@ class Group(NamedTuple):
     """SHA-256 of the names of what was trained on, as the runs told it; empty where none did."""
     test_split: str = ""
     """The same of what was tested on."""
+    version: str = ""
+    """What a person calls the state of the data."""
+    fingerprint: str = ""
+    """Digest of the data; empty where the runs tell none."""
+    encoder: str = ""
+    """SHA-256 of what they start from, else the run that made it; empty for none."""
+    starts: tuple[Start, ...] = ()
+    """What each of them starts from, each once."""
 
 
 class OpenRun(NamedTuple):
@@ -52,67 +73,37 @@ class OpenRun(NamedTuple):
     recipe: str
     done: int | None
     total: int | None
+    run_ids: tuple[str, ...] = ()
+    """All runs of that cell in that state, where it stands for them."""
 
 
-class _Row(NamedTuple):
-    method: str
-    task: str
-    ratio: int | None
-    metric: str
-    recipe: str
-    seed: int
-    id: str
-    preset: str
-    value: float
-    low: float | None
-    high: float | None
-    selected: float | None
+class Encoder(NamedTuple):
+    """A pre-training that others start from, as it is now."""
+
+    run_id: str
+    state: str
+    files: tuple[tuple[str, str], ...]
+    """Path within its folder and SHA-256 of each checkpoint whose digest is known."""
+    start: Start | None
+    """What it starts from itself."""
 
 
-def groups(db: Database) -> list[Group]:
-    """Return one group per method, task, ratio, test metric, recipe and split, of succeeded runs.
+def groups(db: Database, wanted: Collection[tuple[str, str]] | None = None) -> list[Group]:
+    """Return one group per cell and whatever tells its runs apart but the seed, of succeeded runs.
 
     Where a seed was run more than once its newest run counts: a repeat of a seed is not another
-    draw. Runs without a result are left out.
+    draw. Runs without a result are left out. Of pre-trainings there are `loss`, which is held out,
+    and `time`, which is chosen between by the loss: so both in one row are of the same runs.
+
+    Args:
+        db: the registry; what is worked out is kept there, unless others keep it busy.
+        wanted: pairs of task and metric; None for all.
     """
-    rows = db.conn.execute(
-        """
-        select r.method, r.task, r.ratio, substr(t.metric, 6), r.recipe, r.seed, r.id, r.preset,
-          t.value, t.low, t.high, v.value
-        from runs r
-        join results t on t.run = r.seq and t.metric >= 'test/' and t.metric < 'test0'
-        left join results v on v.run = r.seq and v.metric = r.selected_by
-        where r.state = 'succeeded' and t.value is not null
-        order by r.created desc, r.seq desc
-        """
-    )
-    told = splits(db)
-    found: dict[tuple[Any, ...], dict[int, _Row]] = {}
-    for row in itertools.starmap(_Row, rows):
-        split = told.get(row.id, ("", ""))
-        of_seed = found.setdefault((*row[:3], row.metric, row.recipe, *split), {})
-        of_seed.setdefault(row.seed, row)
-    ordered = sorted(found, key=lambda key: (*key[:2], key[2] or 0, *key[3:]))
-    return [
-        _group(list(found[key].values()))._replace(train_split=key[-2], test_split=key[-1])
-        for key in ordered
-    ]
-
-
-def splits(db: Database) -> dict[str, tuple[str, str]]:
-    """Return the digests of what succeeded runs were trained and tested on, by the run's id.
-
-    Runs that did not tell are left out.
-    """
-    rows = db.conn.execute(
-        """
-        select id, json_extract(result, '$.data.split_sha256.train'),
-          json_extract(result, '$.data.split_sha256.test')
-        from runs
-        where state = 'succeeded' and json_extract(result, '$.data.split_sha256.test') is not null
-        """
-    )
-    return {str(id): (str(train or ""), str(test)) for id, train, test in rows}
+    fresh = _worked_out(db)
+    kept = [g for g in _kept(db, wanted) if (g.method, g.task, g.ratio) not in fresh]
+    new = (g for some in fresh.values() for g in some)
+    kept += [g for g in new if wanted is None or (g.task, g.metric) in wanted]
+    return sorted(kept, key=_order)
 
 
 def open_runs(db: Database) -> list[OpenRun]:
@@ -124,27 +115,189 @@ def open_runs(db: Database) -> list[OpenRun]:
         order by created desc, seq desc
         """
     )
-    return [OpenRun._make(row) for row in rows]
+    return [OpenRun(*row) for row in rows]
 
 
-def _group(rows: Sequence[_Row]) -> Group:
-    values = [row.value for row in rows]
-    newest = rows[0]
+def waiting(db: Database) -> list[OpenRun]:
+    """Return the newest run of each cell and state that is not `succeeded`, with the ids of all."""
+    rows = db.conn.execute(
+        """
+        select method, task, ratio, id, state, '', null, null, group_concat(id, ' '), max(seq)
+        from runs indexed by runs_places
+        where state in ('queued', 'blocked', 'failed', 'stopped', 'lost')
+        group by state, method, task, ratio
+        """
+    )
+    found = [OpenRun(*row[:8], tuple(row[8].split())) for row in rows]
+    running = db.conn.execute(
+        """
+        select method, task, ratio, id, state, recipe, done, total from runs
+        where state = 'running' order by created desc, seq desc
+        """
+    )
+    newest: dict[tuple[Any, ...], OpenRun] = {}
+    for run in itertools.starmap(OpenRun, running):
+        first = newest.setdefault(run[:3], run)
+        newest[run[:3]] = first._replace(run_ids=(*first.run_ids, run.run_id))
+    return [*newest.values(), *found]
+
+
+def methods(db: Database) -> list[str]:
+    """Return the methods that have a run of any kind, in order, at a step an index each."""
+    rows = db.conn.execute(
+        """
+        select name from (
+          with recursive each (name) as (
+            select min(method) from runs
+            union all
+            select (select min(method) from runs where method > name) from each
+            where name is not null
+          )
+          select name from each where name is not null
+        )
+        """
+    )
+    return [str(name) for (name,) in rows]
+
+
+def encoders(db: Database, run_ids: Iterable[str]) -> dict[str, Encoder]:
+    """Return those of the runs that are there, and all that they start from in turn, by id."""
+    found: dict[str, Encoder] = {}
+    left = list(dict.fromkeys(run_ids))
+    while left:
+        id = left.pop()
+        row = db.conn.execute(
+            f"select seq, state, {finished.START} from runs where id = :id", {"id": id}
+        ).fetchone()
+        if row is None or id in found:
+            continue
+        seq, state, *said = row
+        files = db.conn.execute(
+            "select path, sha256 from artifacts where run = :run and sha256 is not null",
+            {"run": seq},
+        ).fetchall()
+        start = finished.start_of(*said)
+        found[id] = Encoder(id, state, tuple(files), start)
+        if start is not None and start.run_id:
+            left.append(start.run_id)
+    return found
+
+
+def _worked_out(db: Database) -> dict[Place, list[Group]]:
+    """Return the groups of places that have changed, and keep them where that can be done."""
+    if not _changed(db):
+        return {}
+    try:
+        with writing(db, WAIT_S):
+            fresh = {place: _compute(db, place) for place in _changed(db)}
+            _keep(db, fresh)
+    except StoreError:  # another process writes, or nobody may: the next reader can keep it
+        return {place: _compute(db, place) for place in _changed(db)}
+    return fresh
+
+
+def _changed(db: Database) -> list[Place]:
+    rows = db.conn.execute("select method, task, ratio from cells_changed")
+    return [(method, task, ratio or None) for method, task, ratio in rows]
+
+
+_KEPT = """
+  method, task, nullif(ratio, 0), metric, recipe, preset, mean, sd, n, low, high, run_ids,
+  selected_value, train_split, test_split, version, fingerprint, encoder, starts
+"""
+
+
+def _kept(db: Database, wanted: Collection[tuple[str, str]] | None) -> Iterator[Group]:
+    if wanted is None:
+        yield from map(_read, db.conn.execute(f"select {_KEPT} from cell_groups"))
+        return
+    for task, metric in sorted(wanted):
+        rows = db.conn.execute(
+            f"select {_KEPT} from cell_groups where task = :task and metric = :metric",
+            {"task": task, "metric": metric},
+        )
+        yield from map(_read, rows)
+
+
+def _read(row: Sequence[Any]) -> Group:
+    starts = tuple(Start(*each) for each in json.loads(row[18])) if row[18] else ()
+    return Group(*row[:11], tuple(row[11].split()), *row[12:18], starts)
+
+
+def _keep(db: Database, fresh: dict[Place, list[Group]]) -> None:
+    for (method, task, ratio), made in fresh.items():
+        place = {"method": method, "task": task, "ratio": ratio or 0}
+        for table in ("cell_groups", "cells_changed"):
+            db.conn.execute(
+                f"delete from {table} where method = :method and task = :task and ratio = :ratio",
+                place,
+            )
+        db.conn.executemany(
+            """
+            insert into cell_groups (method, task, ratio, metric, recipe, preset, mean, sd, n, low,
+              high, run_ids, selected_value, train_split, test_split, version, fingerprint, encoder,
+              starts)
+            values (:method, :task, :ratio, :metric, :recipe, :preset, :mean, :sd, :n, :low, :high,
+              :run_ids, :selected_value, :train_split, :test_split, :version, :fingerprint,
+              :encoder, :starts)
+            """,
+            [
+                group._asdict()
+                | {
+                    "ratio": ratio or 0,
+                    "run_ids": " ".join(group.run_ids),
+                    "starts": json.dumps(group.starts) if group.starts else "",
+                }
+                for group in made
+            ],
+        )
+
+
+def _compute(db: Database, place: Place) -> list[Group]:
+    alike: dict[tuple[str, ...], dict[int, Finished]] = {}
+    for run in finished.of_place(db, place):
+        alike.setdefault(run.alike, {}).setdefault(run.seed, run)
+    found = []
+    for repeats in alike.values():
+        found += _groups_of(place, list(repeats.values()))
+    return sorted(found, key=_order)
+
+
+def _groups_of(place: Place, repeats: Sequence[Finished]) -> list[Group]:
+    """Return a group for each metric that repeats of one another have given, in each its own."""
+    named = dict.fromkeys(name for run in repeats for name in run.scores)
+    return [
+        _group(place, metric, [run for run in repeats if metric in run.scores]) for metric in named
+    ]
+
+
+def _group(place: Place, metric: str, repeats: Sequence[Finished]) -> Group:
+    values = [run.scores[metric].value for run in repeats]
+    newest = repeats[0]
     return Group(
-        method=newest.method,
-        task=newest.task,
-        ratio=newest.ratio,
-        metric=newest.metric,
+        *place,
+        metric=metric,
         recipe=newest.recipe,
         preset=newest.preset,
         mean=statistics.fmean(values),
         sd=statistics.stdev(values) if len(values) > 1 else None,
         n=len(values),
-        low=_mean([row.low for row in rows]),
-        high=_mean([row.high for row in rows]),
-        run_ids=tuple(row.id for row in rows),
-        selected_value=_mean([row.selected for row in rows]),
+        low=_mean([run.scores[metric].low for run in repeats]),
+        high=_mean([run.scores[metric].high for run in repeats]),
+        run_ids=tuple(run.id for run in repeats),
+        selected_value=_mean([run.selected for run in repeats]),
+        train_split=newest.train_split,
+        test_split=newest.test_split,
+        version=newest.version,
+        fingerprint=newest.fingerprint,
+        encoder=newest.encoder,
+        starts=tuple(dict.fromkeys(run.start for run in repeats if run.start is not None)),
     )
+
+
+def _order(group: Group) -> tuple[Any, ...]:
+    told = (group.train_split, group.test_split, group.version, group.fingerprint, group.encoder)
+    return (group.method, group.task, group.ratio or 0, group.metric, group.recipe, *told)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -171,11 +171,27 @@ def change_state(
             """,
             {"id": id, "state": state, "reason": reason, "at": time.time() if at is None else at},
         )
+        if state in ENDED:
+            _end_attempt(db, id)
         db.conn.execute(
             "update runs set reason = :reason where id = :id and reason <> :reason",
             {"id": id, "reason": reason},
         )
     return True
+
+
+def _end_attempt(db: Database, id: str) -> None:
+    """Note when the present attempt ended, if its trainer did not: no later than its last word."""
+    db.conn.execute(
+        """
+        update attempts set ended = (
+          select min(ended, coalesce(last_event, ended)) from runs where id = :id
+        )
+        where ended is null
+          and (run, attempt) = (select seq, attempt from runs where id = :id)
+        """,
+        {"id": id},
+    )
 
 
 def release_waiting(db: Database) -> list[str]:

@@ -263,6 +263,68 @@ def _notices(db: Database) -> None:
         db.conn.execute(statement)
 
 
+def _cell_groups(db: Database) -> None:
+    """Keep the means that a grid shows, and mark the places whose finished runs have changed."""
+    for statement in (
+        """
+        create table cell_groups (
+          id integer primary key,
+          method text not null,
+          task text not null,
+          ratio integer not null, -- 0 for none
+          metric text not null,
+          recipe text not null,
+          preset text not null,
+          mean real not null,
+          sd real,
+          n integer not null,
+          low real,
+          high real,
+          run_ids text not null,
+          selected_value real,
+          train_split text not null,
+          test_split text not null,
+          version text not null,
+          fingerprint text not null,
+          encoder text not null,
+          starts text not null
+        )
+        """,
+        "create index cell_groups_place on cell_groups (method, task, ratio)",
+        "create index cell_groups_metric on cell_groups (task, metric)",
+        """
+        create table cells_changed (
+          method text not null,
+          task text not null,
+          ratio integer not null,
+          primary key (method, task, ratio)
+        ) without rowid
+        """,
+        """
+        create trigger runs_finished after update of
+          state, result, recipe, preset, seed, selected_by, parent on runs
+        when old.state = 'succeeded' or new.state = 'succeeded'
+        begin
+          insert or ignore into cells_changed values (new.method, new.task, coalesce(new.ratio, 0));
+        end
+        """,
+        """
+        create trigger runs_finished_gone after delete on runs when old.state = 'succeeded'
+        begin
+          insert or ignore into cells_changed values (old.method, old.task, coalesce(old.ratio, 0));
+        end
+        """,
+        """
+        insert into cells_changed
+        select distinct method, task, coalesce(ratio, 0) from runs where state = 'succeeded'
+        """,
+        "create index runs_places on runs (state, method, task, ratio, id)",
+        # its only reader now reads what is kept
+        "drop index runs_splits",
+    ):
+        db.conn.execute(statement)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _first,
     _data_versions,
@@ -270,4 +332,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     _notebook,
     _held,
     _notices,
+    _cell_groups,
 ]

@@ -15,21 +15,24 @@ from store import (
     artifacts,
     cells,
     claims,
+    finished,
     intake,
     matching,
     notices,
     points,
+    predecessors,
     queue,
     rebuild,
     results,
     runs,
+    work,
 )
 
 MODULES = (
-    "runs", "queue", "notices", "points", "artifacts", "results", "cells", "claims", "intake",
-    "matching",
+    "runs", "queue", "notices", "points", "artifacts", "results", "cells", "finished", "claims",
+    "intake", "matching", "predecessors", "work",
 )  # fmt: skip
-NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words"}
+NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words", "finished.start_of"}
 
 QUERIES: dict[str, Callable[[Any], object]] = {
     "runs.get": lambda db: runs.get(db, "aaaaaa"),
@@ -69,6 +72,11 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "runs.remove": lambda db: runs.remove(db, "cccccc"),
     "points.curve": lambda db: points.curve(db, "aaaaaa", "train/loss", after=3),
     "points.metric_names": lambda db: points.metric_names(db, "aaaaaa"),
+    "points.every": lambda db: list(points.every(db, "aaaaaa")),
+    "points.pieces": lambda db: points.pieces(db, "aaaaaa", "train/loss"),
+    "predecessors.best": lambda db: predecessors.best(db, runs.get(db, "cccccc")),
+    "work.repeats": lambda db: work.repeats(db, "mrm", "siim"),
+    "work.spent": lambda db: work.spent(db, "mrm", "siim"),
     "points.last": lambda db: points.last(db, "aaaaaa"),
     "artifacts.of_run": lambda db: artifacts.of_run(db, "aaaaaa", "last"),
     "artifacts.newest_encoder": lambda db: artifacts.newest_encoder(db, "mrm", preset="quick"),
@@ -80,7 +88,11 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "results.kept_events": lambda db: results.kept_events(db, "aaaaaa"),
     "cells.groups": cells.groups,
     "cells.open_runs": cells.open_runs,
-    "cells.splits": cells.splits,
+    "cells.groups of some": lambda db: cells.groups(db, {("siim", "Dice")}),
+    "cells.waiting": cells.waiting,
+    "cells.methods": cells.methods,
+    "cells.encoders": lambda db: cells.encoders(db, ["bbbbbb"]),
+    "finished.of_place": lambda db: finished.of_place(db, ("mrm", "pretrain", None)),
     "claims.claim": lambda db: claims.claim(db, "aaaaaa", ["GPU-1"]),
     "claims.release": lambda db: claims.release(db, "aaaaaa"),
     "claims.held": claims.held,
@@ -91,8 +103,8 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "rebuild.rebuild": lambda db: rebuild.rebuild(db, Path(runs.get(db, "aaaaaa").folder).parent),
 }
 
-# tables with a row a metric or a device, of which all are wanted
-SMALL = {"m", "metrics", "claims", "CONSTANT"}
+# tables with a row a metric, a device or a number of the grid, of which all are wanted
+SMALL = {"m", "metrics", "claims", "CONSTANT", "cells_changed", "cell_groups", "each"}
 
 
 def describe(id: str, **fields: Any) -> runs.NewRun:

@@ -37,7 +37,7 @@ def test_a_version_1_file_opens_with_everything_it_held(old_registry: Path) -> N
     ]
     assert points.curve(db, "aaaaaa", "train/loss") == [(1, 2.5), (2, 1.25)]
     assert artifacts.newest_encoder(db, "mrm").sha256 == "e" * 64
-    assert [(g.metric, g.mean) for g in cells.groups(db)] == [("loss", 0.5)]
+    assert [(g.metric, g.mean) for g in cells.groups(db)] == [("loss", 0.75)]
     assert results.warnings(db, "aaaaaa")[0].path == "a.png"
     assert results.kept_events(db, "aaaaaa") == [{"t": 6.0, "kind": "stranger", "x": 1}]
     assert claims.held(db) == {"cpu:0": "bbbbbb"}

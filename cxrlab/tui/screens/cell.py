@@ -142,6 +142,14 @@ def cell_title(cell: grid.Cell) -> Text:
         said.append(f"  not comparable with its column: other {cell.other}")
     if cell.under_way():
         said.append(f"  {text.STATES[cell.state].symbol} {cell.under_way()}")
+    if cell.stale:
+        said.append(f"\nstale: {harmless(cell.stale)}")
+    if cell.others:
+        said.append(f"\n{cell.others} more, not averaged: other {', '.join(cell.differs)}")
+    for number in cell.notebook:
+        flaws = "".join(f"; {flaw}" for flaw in number.flaws)
+        place = f"{number.source}:{number.line}"
+        said.append(f"\nnotebook {harmless(f'{number.said} ({place}, {number.origin}){flaws}')}")
     if cell.paper is not None:
         source = harmless(cell.paper_source)
         said.append(f"\npaper {text.metric(cell.paper, cell.unit)}: {source}", "dim")

@@ -157,6 +157,8 @@ def parts_of(cell: grid.Cell, *, best: bool) -> list[Part]:
     parts: list[Part] = []
     if cell.number():
         parts.append((cell.number(), "best" if best else ""))
+    if cell.stale:
+        parts.append((" stale", "lost"))
     if cell.under_way():
         sign = text.STATES[cell.state].symbol
         parts.append((f"{' ' if parts else ''}{sign} {cell.under_way()}", cell.state))
@@ -184,14 +186,23 @@ def _known(cell: grid.Cell) -> str:
     if cell.state == "none":
         return "a baseline: its encoder is taken as it is"
     parts = []
-    if cell.value is not None and cell.metric != "time":
+    if cell.number_told is not None:
+        told = cell.number_told
+        parts.append(f"{cell.metric} {cell.number()}, copied from {harmless(told.source)}")
+        parts.append(f"line {told.line}, no run behind it")
+        parts += [harmless(flaw) for flaw in told.flaws]
+    elif cell.value is not None and cell.metric != "time":
         parts.append(f"{cell.metric} {cell.number()}")
         if cell.low is not None and cell.high is not None:
             low, high = text.metric(cell.low, cell.unit), text.metric(cell.high, cell.unit)
             parts.append(f"95 % interval {low} to {high}")
         parts.append(f"{cell.preset} preset, recipe {cell.recipe[:8]}")
+        if cell.others:
+            parts.append(f"{cell.others} more, which differ in {', '.join(cell.differs)}")
     elif cell.value is not None:
         parts.append(f"took {cell.number()}")
+    if cell.stale:
+        parts.append(f"stale: {harmless(cell.stale)}")
     if cell.under_way():
         parts.append(f"{text.STATES[cell.state].symbol} {cell.under_way()}")
     return " · ".join(parts) or "nothing has run here; `l` launches it"

@@ -128,7 +128,7 @@ def waiting(db: Database) -> list[OpenRun]:
         group by state, method, task, ratio
         """
     )
-    found = [OpenRun(*row[:8], tuple(row[8].split())) for row in rows]
+    found = [OpenRun._make((*row[:8], tuple(row[8].split()))) for row in rows]
     running = db.conn.execute(
         """
         select method, task, ratio, id, state, recipe, done, total from runs
@@ -221,7 +221,7 @@ def _kept(db: Database, wanted: Collection[tuple[str, str]] | None) -> Iterator[
 
 def _read(row: Sequence[Any]) -> Group:
     starts = tuple(Start(*each) for each in json.loads(row[18])) if row[18] else ()
-    return Group(*row[:11], tuple(row[11].split()), *row[12:18], starts)
+    return Group._make((*row[:11], tuple(row[11].split()), *row[12:18], starts))
 
 
 def _keep(db: Database, fresh: dict[Place, list[Group]]) -> None:

@@ -66,6 +66,8 @@ def read_figure(said: str) -> Figure:
     found = _FIGURE.fullmatch(_plain(said))
     if not found:
         raise Unreadable(f"`{said}` is not of the form `79.2% (79.4%)`")
+    if (found["paper"] or "").isdecimal() and not found["paper_unit"]:
+        raise Unreadable(f"the bracket of `{said}` has no `%`, and could be a count of seeds")
     own, own_flaws = _share(found["own"], found["unit"] or found["unit_after"])
     paper, paper_flaws = _share(found["paper"], found["paper_unit"])
     return Figure(own, paper, own_flaws, paper_flaws)

@@ -56,6 +56,12 @@ def test_what_is_no_share_is_refused_and_named(said: str) -> None:
         read_figure(said)
 
 
+@pytest.mark.parametrize("said", ["72.9 (3)", "72.9% (73)", "(91)"])
+def test_a_whole_number_in_brackets_may_be_a_count_and_is_refused(said: str) -> None:
+    with pytest.raises(Unreadable, match="count of seeds"):
+        read_figure(said)
+
+
 @given(TENTHS, TENTHS, st.lists(BLANKS, min_size=6, max_size=6), st.booleans())
 def test_any_two_percentages_come_back_however_they_are_spaced(a, b, blanks, wide) -> None:
     one, two, three, four, five, six = blanks

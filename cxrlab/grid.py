@@ -103,7 +103,7 @@ class Cell:
     @property
     def number_told(self) -> Number | None:
         """The notebook's own number that is shown, since there is no run; None elsewhere."""
-        if self.value is None or self.n:
+        if self.value is None or not self.foreign or self.recipe:
             return None
         return next((n for n in reversed(self.notebook) if n.origin == "own"), None)
 
@@ -237,7 +237,7 @@ def with_paper(cell: Cell, published: Paper | None) -> Cell:
         return replace(cell, paper=published.value, paper_source=published.source)
     for number in reversed(cell.notebook):
         if number.origin == "paper":
-            source = f"cited in {number.source}, line {number.line}"
+            source = number.cited or f"cited in {number.source}, line {number.line}"
             return replace(cell, paper=number.value, paper_source=source)
     return cell
 
@@ -248,7 +248,15 @@ def copied(cell: Cell) -> Cell:
         return cell
     for number in reversed(cell.notebook):
         if number.origin == "own":
-            return replace(cell, value=number.value, preset=FOREIGN)
+            return replace(
+                cell,
+                value=number.value,
+                sd=number.sd,
+                n=number.n or 0,
+                low=number.low,
+                high=number.high,
+                preset=FOREIGN,
+            )
     return cell
 
 

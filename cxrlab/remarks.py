@@ -141,7 +141,7 @@ def notebook_notes(cells: Sequence[Cell]) -> list[str]:
             said = f"{where(cell)} {text.metric(number.value, cell.unit)}"
             if cell.unit == "s":
                 said = f"{where(cell)} {text.duration(number.value)}"
-            if number.origin == "own" and cell.n:
+            if number.origin == "own" and cell.n and cell.number_told is None:
                 own.append(f"{said} ({number.source}:{number.line})")
             differs = cell.paper is not None and abs(number.value - cell.paper) > 1e-9
             if number.origin == "paper" and differs:

@@ -33,6 +33,15 @@ class Number(NamedTuple):
     line: int
     flaws: tuple[str, ...] = ()
     """What to know before believing it, a sentence each."""
+    sd: float | None = None
+    """Between seeds, in the unit of `value`."""
+    n: int | None = None
+    """Over how many seeds it is the mean."""
+    low: float | None = None
+    """Lower end of the interval over test items, as `high` is the upper."""
+    high: float | None = None
+    cited: str = ""
+    """Where a paper's number stands, as its source says."""
 
     @property
     def cell(self) -> tuple[str, str, int | None, str]:
@@ -64,11 +73,12 @@ def numbers(db: Database) -> list[Number]:
     """Return all numbers; the source that last brought something new comes last."""
     rows = db.conn.execute(
         """
-        select method, task, ratio, metric, origin, value, said, source, line, flaws
+        select method, task, ratio, metric, origin, value, said, source, line, flaws, sd, n, low,
+          high, cited
         from notebook_numbers order by id
         """
     )
-    return [Number._make([*row[:-1], tuple(json.loads(row[-1]))]) for row in rows]
+    return [Number._make([*row[:9], tuple(json.loads(row[9])), *row[10:]]) for row in rows]
 
 
 def rows(db: Database) -> list[Row]:

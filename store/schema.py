@@ -325,6 +325,18 @@ def _cell_groups(db: Database) -> None:
         db.conn.execute(statement)
 
 
+def _spreads(db: Database) -> None:
+    """Let numbers without a run tell their spread, since tables of other labs do."""
+    for column in (
+        "sd real",
+        "n integer",
+        "low real",
+        "high real",
+        "cited text not null default ''",
+    ):
+        db.conn.execute(f"alter table notebook_numbers add column {column}")
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _first,
     _data_versions,
@@ -333,4 +345,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     _held,
     _notices,
     _cell_groups,
+    _spreads,
 ]

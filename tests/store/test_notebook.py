@@ -34,6 +34,8 @@ OWN = Number(
     flaws=("`70.09` has no unit; read as percent",),
 )
 PAPER = OWN._replace(origin="paper", value=0.721, flaws=())
+SPREAD = OWN._replace(ratio=100, sd=0.004, n=3, low=0.69, high=0.71)
+CITED = PAPER._replace(ratio=100, cited="Zhou et al., ICLR 2023")
 TIME = OWN._replace(task="pretrain", ratio=None, metric="time", value=14100.0, flaws=())
 
 
@@ -41,6 +43,11 @@ def test_what_was_brought_in_is_read_back_as_it_was(db: Any) -> None:
     assert notebook.bring_in(db, "notebook.md", [ROW], [OWN, PAPER, TIME]) == (4, 0)
     assert notebook.rows(db) == [ROW]
     assert notebook.numbers(db) == [OWN, PAPER, TIME]
+
+
+def test_the_spread_of_a_number_and_where_a_papers_stands_are_kept(db: Any) -> None:
+    notebook.bring_in(db, "notebook.md", [], [SPREAD, CITED])
+    assert notebook.numbers(db) == [SPREAD, CITED]
 
 
 def test_the_source_given_is_the_one_that_is_kept(db: Any) -> None:

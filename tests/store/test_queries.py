@@ -19,6 +19,7 @@ from store import (
     intake,
     matching,
     notices,
+    offspring,
     points,
     predecessors,
     queue,
@@ -30,7 +31,7 @@ from store import (
 
 MODULES = (
     "runs", "queue", "notices", "points", "artifacts", "results", "cells", "finished", "claims",
-    "intake", "matching", "predecessors", "work",
+    "intake", "matching", "offspring", "predecessors", "work",
 )  # fmt: skip
 NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words", "finished.start_of"}
 
@@ -74,6 +75,7 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "points.metric_names": lambda db: points.metric_names(db, "aaaaaa"),
     "points.every": lambda db: list(points.every(db, "aaaaaa")),
     "points.pieces": lambda db: points.pieces(db, "aaaaaa", "train/loss"),
+    "offspring.of_task": lambda db: offspring.of_task(db, "siim"),
     "predecessors.best": lambda db: predecessors.best(db, runs.get(db, "cccccc")),
     "work.repeats": lambda db: work.repeats(db, "mrm", "siim"),
     "work.spent": lambda db: work.spent(db, "mrm", "siim"),

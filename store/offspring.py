@@ -1,0 +1,63 @@
+"""Which downstream numbers come from which pre-training, and how far had its loss fallen?"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlite_utils import Database
+
+
+class Offspring(NamedTuple):
+    """One number of a finished run that started from a pre-training's encoder."""
+
+    run_id: str
+    method: str
+    task: str
+    ratio: int | None
+    seed: int
+    preset: str
+    recipe: str
+    metric: str
+    """Without `test/`."""
+    value: float
+    origin: str
+    """The pre-training's id."""
+    origin_recipe: str
+    loss: float | None
+    """Its held-out loss at the end (nats)."""
+    kept: str | None
+    """SHA-256 of the encoder that it left."""
+    loaded: str | None
+    """SHA-256 of what the run started from, if it said so."""
+
+
+def of_task(db: Database, task: str) -> list[Offspring]:
+    """Return the numbers of every finished run of `task` whose encoder a run here has made.
+
+    Newest run first.
+    """
+    rows = db.conn.execute(
+        """
+        select r.id, r.method, r.task, r.ratio, r.seed, r.preset, r.recipe, substr(t.metric, 6),
+          t.value, p.id, p.recipe, l.value,
+          (select sha256 from artifacts where run = p.seq and kind = 'encoder'
+           order by saved desc limit 1),
+          json_extract(r.result, '$.encoder.sha256')
+        from runs r
+        join results t on t.run = r.seq and t.metric >= 'test/' and t.metric < 'test0'
+        join runs p on p.id = coalesce(
+          r.parent,
+          substr(
+            json_extract(r.result, '$.encoder.run'),
+            1,
+            instr(json_extract(r.result, '$.encoder.run') || '-', '-') - 1
+          )
+        )
+        left join results l on l.run = p.seq and l.metric = 'val/loss'
+        where r.task = :task and r.state = 'succeeded' and p.task = 'pretrain'
+          and t.value is not null
+        order by r.created desc, r.seq desc, t.metric
+        """,
+        {"task": task},
+    )
+    return [Offspring._make(row) for row in rows]

@@ -144,9 +144,11 @@ def _read_column(text: str, over: Sequence[str]) -> Column | str:
     task = task_of(text) or next(filter(None, map(task_of, reversed(over))), "")
     if not task:
         return f"no task is known by the heading `{whole}`"
-    if _exact(whole, TASKS) and (metric := _exact(whole, measured(task))):
-        return _measured(task, whole, metric, exact=True)
-    return _measured(task, whole, metric_of(text) or metric_of(" ".join(over)))
+    above = " ".join(over)
+    known = measured(task)
+    metric = _exact(text, known) or metric_of(text) or _exact(above, known) or metric_of(above)
+    # where a heading has cxrlab's own names, it means by `accuracy` what cxrlab does
+    return _measured(task, whole, metric, exact=bool(_exact(whole, TASKS)))
 
 
 def _measured(task: str, heading: str, metric: str, *, exact: bool = False) -> Column | str:
@@ -156,7 +158,7 @@ def _measured(task: str, heading: str, metric: str, *, exact: bool = False) -> C
         flaws, metric = (accuracy_flaw(f"the heading `{heading}`", ACCURACY),), wanted
     if not metric and task == "report":
         return f"no metric of reports is known by the heading `{heading}`"
-    if metric and metric not in measured(task):
+    if metric and metric.partition("/")[0] not in measured(task):
         return f"`{heading}` is in {metric}; `{task}` is measured in {wanted}"
     ratio = _ratio(heading, TASKS[task].ratios)
     if ratio is None:
@@ -178,8 +180,9 @@ def _ratio(heading: str, known: Sequence[int]) -> int | None:
 
 
 def _exact(text: str, known: Collection[str]) -> str:
-    """Return the first word of `text` that is spelled just as one of `known`."""
-    return next((word for word in re.findall(r"[\w/]+(?:-\w+)*", text) if word in known), "")
+    """Return the first word of `text` that is one of `known`, or a class of one: `AUROC/Hernia`."""
+    words = re.findall(r"[\w/]+(?:-\w+)*", text)
+    return next((word for word in words if word.partition("/")[0] in known), "")
 
 
 def _search(words: str, plain: str) -> re.Match[str] | None:

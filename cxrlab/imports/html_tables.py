@@ -26,6 +26,8 @@ class Place(NamedTuple):
     line: int
     first: bool = True
     """False where a merged cell goes on from the column before."""
+    title: str = ""
+    """What shows when a pointer rests on it."""
 
 
 class Table(NamedTuple):
@@ -45,6 +47,7 @@ class _Cell(NamedTuple):
     line: int
     columns: int
     rows: int
+    title: str
 
 
 def find_tables(lines: Sequence[str], *, anywhere: bool = False) -> list[Table]:
@@ -110,7 +113,7 @@ def _expanded(rows: Sequence[Sequence[_Cell]]) -> list[list[Place]]:
         for cell in cells:
             reach(row, below)
             for number in range(cell.columns):
-                place = Place(cell.text, cell.line, first=number == 0)
+                place = Place(cell.text, cell.line, first=number == 0, title=cell.title)
                 if cell.rows > 1:
                     below[len(row)] = (cell.rows - 1, place)
                 row.append(place)
@@ -197,8 +200,9 @@ class _Reader(HTMLParser):
         self._end_cell()
         if not self.rows:
             self.rows.append([])
-        spans = _span(told.get("colspan")), _span(told.get("rowspan"))
-        self._open = _Cell("", self._line(), *spans)
+        columns, rows = _span(told.get("colspan")), _span(told.get("rowspan"))
+        title = " ".join((told.get("title") or "").split())
+        self._open = _Cell("", self._line(), columns, rows, title)
 
     def _end_cell(self) -> None:
         if self._open:

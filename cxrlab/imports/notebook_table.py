@@ -161,6 +161,7 @@ def _with_time(row: Row, place: Place, out: _Found) -> Row:
     except figures.Unreadable as problem:
         out.miss(place.line, place.text, str(problem))
         return row
+    flaws = _with_title(flaws, place)
     if seconds is not None:
         time = Number(row.method, PRETRAIN, None, "time", "own", seconds, place.text, row.source,
                       place.line, flaws)  # fmt: skip
@@ -181,11 +182,24 @@ def _read_cell(
     base = Number(method, column.task, column.ratio, column.metric, "own", 0.0, place.text,
                   context.source, place.line)  # fmt: skip
     if figure.own is not None:
-        out.add(base._replace(value=figure.own, flaws=(*figure.own_flaws, *named)))
+        flaws = _with_title((*figure.own_flaws, *named), place)
+        out.add(base._replace(value=figure.own, flaws=flaws))
     if figure.paper is not None:
         paper = base._replace(origin="paper", value=figure.paper)
         odd = _against_published(paper, context.published)
         out.add(paper._replace(flaws=(*figure.paper_flaws, *([odd] if odd else []))))
+
+
+def _with_title(flaws: tuple[str, ...], place: Place) -> tuple[str, ...]:
+    """Return what is wrong with a number, and what its cell's title says besides.
+
+    An export keeps flaws there, some of which the table alone does not show.
+    """
+    title = place.title
+    for flaw in flaws:
+        title = title.replace(flaw, "", 1)
+    rest = "; ".join(filter(None, (part.strip() for part in title.split("; "))))
+    return (*flaws, rest) if rest else flaws
 
 
 def _against_published(number: Number, published: Mapping[Key, Paper]) -> str:

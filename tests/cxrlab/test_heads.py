@@ -75,6 +75,23 @@ def test_every_metric_that_a_task_measures_is_known_by_its_name(task: str) -> No
         assert head.columns[1] == Column(task=task, ratio=10, metric=metric)
 
 
+@pytest.mark.parametrize(
+    ("above", "below", "task", "metric"),
+    [
+        ("检测任务(rsna mAP)", "AP50 10%(LR)", "rsna", "AP50"),
+        ("检测任务(rsna mAP)", "10%(LR)", "rsna", "mAP"),
+        ("分割任务(SIIM ACR Pneumothorax)", "Dice_unseen 10%(LR)", "siim_legacy", "Dice_unseen"),
+        ("分割任务(siim Dice)", "10%(LR)", "siim", "Dice"),
+        ("Classification (NIH Chest X-Ray)", "AUROC/Hernia 10%(LR)", "nih", "AUROC/Hernia"),
+        ("分类任务(shenzhen AUROC)", "accuracy 10%(LR)", "shenzhen", "accuracy"),
+        ("Report generation", "P_micro 10%", "report", "P_micro"),
+    ],
+)
+def test_a_metric_by_its_own_name_is_not_taken_for_another(above, below, task, metric) -> None:
+    head = head_of(["", above], ["方法", below])
+    assert head.columns[1] == Column(task=task, ratio=10, metric=metric)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_is_known_by_its_own_name_and_title(task: str) -> None:
     assert task_of(task) == task_of(TASKS[task].title) == task

@@ -163,6 +163,20 @@ def test_flaws_are_kept_with_the_numbers_that_have_them(file: Path) -> None:
     }
 
 
+def test_what_a_cells_title_says_is_a_flaw_unless_it_is_known_already(reading: Any) -> None:
+    text = table([changed(ROWS[2], 预训练日志="")])
+    unit = "`70.09` has no unit; read as percent"
+    for title, flaws in (
+        (unit, (unit,)),
+        ("one run only", (unit, "one run only")),
+        (f"{unit}; a; b", (unit, "a; b")),
+    ):
+        marked = text.replace("<td> 70.09", f'<td title="{title}"> 70.09')
+        found = reading(marked)
+        assert number_of(found, "refers_mrm", "siim_legacy", 10).flaws == flaws
+        assert number_of(found, "refers_mrm", "siim_legacy", 10, "paper").flaws == ()
+
+
 def test_a_papers_number_that_is_known_otherwise_is_told(file: Path) -> None:
     found = read(file)
     assert number_of(found, "mrm", "nih", 1, "paper").flaws == ()

@@ -121,10 +121,10 @@ def read(lab: Lab, db: Database, id: str) -> Section:
 def charts(db: Database, run: runs.Run) -> list[Chart]:
     """Return the drawings of a run: its losses, and the metric it is chosen by."""
     entry = PRETRAIN_ENTRY if run.task == PRETRAIN else TASKS.get(run.task)
-    wanted = [("loss", ("train/loss", "val/loss"))]
+    wanted: list[tuple[str, tuple[str, ...]]] = [("loss", ("train/loss", "val/loss"))]
     if entry is not None and entry.metric != "loss":
         wanted.append((entry.metric, tuple(f"{part}/{entry.metric}" for part in ("val", "test"))))
-    made = []
+    made: list[Chart] = []
     for title, names in wanted:
         lines = [line for name in names if (line := _line(db, run.id, name)).points]
         known = metrics.find(title)

@@ -24,7 +24,7 @@ def note(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TEXT]",
+            metavar="TEXT",
             help="What to write down; `-` reads it from standard input.",
             show_default=False,
         ),

@@ -23,7 +23,7 @@ def todo(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TEXT]",
+            metavar="TEXT",
             help="What is to be done; `-` reads it from standard input.",
             show_default=False,
         ),

@@ -5,8 +5,9 @@ Imported by commands at their top, so it brings nothing along but Typer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -14,7 +15,6 @@ from cxrlab import completion
 
 if TYPE_CHECKING:
     from cxrlab.lab import Lab
-    from cxrlab.lacking import Asked
 
 
 class Preset(StrEnum):
@@ -22,6 +22,20 @@ class Preset(StrEnum):
 
     paper = "paper"
     quick = "quick"
+
+
+class Asked(NamedTuple):
+    """Which part of the grid is to be filled; empty means all that the grid shows."""
+
+    methods: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+    ratios: Sequence[int] = ()
+    seeds: Sequence[int] = (0,)
+    preset: str = "paper"
+    gpus: int | None = None
+    """GPUs of each run; 0 for the CPU, None for one where the lab has any."""
+    like: str = ""
+    """The method whose times are taken for those of methods without any."""
 
 
 RowNames = Annotated[
@@ -88,7 +102,6 @@ def part_of_grid(
         NotFound: the method whose times are to be taken is not called so.
     """
     from cxrlab.errors import unknown_name
-    from cxrlab.lacking import Asked
     from trainers import catalog
 
     if like and like not in catalog.METHODS:

@@ -16,25 +16,12 @@ from sqlite_utils import Database
 
 from cxrlab import copies, forecast, launch, weights
 from cxrlab import plan as plans
+from cxrlab.asked import Asked
 from cxrlab.forecast import Job
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
 from store import runs, work
 from trainers.catalog import METHODS, PRETRAIN, PRETRAIN_ENTRY, TASKS
-
-
-class Asked(NamedTuple):
-    """Which part of the grid is to be filled; empty means all that the grid shows."""
-
-    methods: Sequence[str] = ()
-    tasks: Sequence[str] = ()
-    ratios: Sequence[int] = ()
-    seeds: Sequence[int] = (0,)
-    preset: str = "paper"
-    gpus: int | None = None
-    """GPUs of each run; 0 for the CPU, None for one where the lab has any."""
-    like: str = ""
-    """The method whose times are taken for those of methods without any."""
 
 
 class LeftOut(NamedTuple):

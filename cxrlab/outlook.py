@@ -15,10 +15,11 @@ from sqlite_utils import Database
 from cxrlab import cells, columns, forecast, launch, schedule
 from cxrlab import gpus as gpu_readings
 from cxrlab import plan as plans
+from cxrlab.asked import Asked
 from cxrlab.errors import Usage, unknown_name
 from cxrlab.forecast import Job
 from cxrlab.lab import Lab
-from cxrlab.lacking import Asked, LeftOut, Reader
+from cxrlab.lacking import LeftOut, Reader
 from store import queue, runs
 from trainers.catalog import METHODS, PRETRAIN, TASKS
 

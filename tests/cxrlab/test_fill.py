@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from cxrlab import agent, cli, launch, outlook
 from cxrlab import plan as plans
+from cxrlab.asked import Asked
 from cxrlab.commands import fill as command
 from cxrlab.lab import Lab
-from cxrlab.lacking import Asked
 from store import runs
 from trainers.catalog import PRETRAIN
 

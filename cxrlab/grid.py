@@ -157,12 +157,16 @@ class Row:
     cells: tuple[Cell, ...]
     group: str = ""
     """The name that the lab's settings give to several methods."""
+    name: str = ""
+    """What a notebook calls the method."""
     number: str = ""
     description: str = ""
     log: str = ""
     """Where the log of its pre-training lies."""
     status: str = ""
     """How far it is, in words that follow from its cells."""
+    imported: bool = False
+    """Whether a notebook has a row of this method."""
 
     def text(self, field: str) -> str:
         """Return one of `cxrlab.columns.FIELDS`."""

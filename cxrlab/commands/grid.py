@@ -46,9 +46,8 @@ def grid(
     from cxrlab.exports.plain import page
 
     with opened(ctx) as (lab, db):
-        shown = read_grid(
-            db, grid_settings(lab.settings.grid, method, [*(task or ()), *(columns or ())])
-        )
+        chosen = grid_settings(lab.settings.grid, method, [*(task or ()), *(columns or ())])
+        shown = read_grid(db, chosen, lab.settings.language)
     if as_json:
         console.facts([facts.of_cell(cell) for cell in shown.cells()])
         return

@@ -22,6 +22,7 @@ from cxrlab import plan as plans
 from cxrlab import programs, refresh, runner
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError, NotFound, Usage
+from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
 from store import runs
 from store.db import writing
@@ -61,7 +62,8 @@ def pretrainings(db: Database) -> list[plans.Pretraining]:
     finished = runs.select(db, states=("succeeded",), task=catalog.PRETRAIN)
     finished.sort(key=lambda run: run.ended or 0.0, reverse=True)
     coming = runs.select(db, states=("queued", "blocked", "running"), task=catalog.PRETRAIN)
-    return [pretraining_of(run) for run in (*finished, *coming)]
+    # one that was made elsewhere has left its curves here, and no encoder
+    return [pretraining_of(run) for run in (*finished, *coming) if run.preset != FOREIGN]
 
 
 def pretrained_named(db: Database, text: str) -> str:
@@ -82,6 +84,11 @@ def pretrained_named(db: Database, text: str) -> str:
         raise NotFound(f"`--pretrained {text}`: neither a run nor a file") from None
     if run.task != catalog.PRETRAIN:
         raise Usage(f"`--pretrained {text}`: {run.id} is a {run.task} run, not a pre-training")
+    if run.preset == FOREIGN:
+        raise Usage(
+            f"`--pretrained {text}`: {run.id} was made elsewhere, and its encoder is not here",
+            "name the file of its weights",
+        )
     if run.state not in runs.THERE:
         raise Usage(
             f"`--pretrained {text}`: {run.id} is {run.state} and has no encoder",
@@ -260,6 +267,8 @@ def attempt_command(run: runs.Run) -> list[str]:
 def _again(lab: Lab, db: Database, run: runs.Run, *, states: tuple[str, ...]) -> runs.Run:
     if run.state not in states:
         raise CxrlabError(f"{run.id} is {run.state}; only {' and '.join(states)} runs go on")
+    if run.preset == FOREIGN:
+        raise CxrlabError(f"{run.id} was made elsewhere, and can only go on there")
     folder = Path(run.folder)
     deadline = time.monotonic() + _KILL_WAIT_S
     while (alive := local.processes(folder)) and time.monotonic() < deadline:

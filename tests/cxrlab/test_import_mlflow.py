@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli
+from cxrlab import cli, launch
+from cxrlab.errors import Usage
 from cxrlab.imports import mlflow, tables, wandb
 from cxrlab.lab import Lab, make_lab
+from store.db import open_store
 
 WANDB = Path(__file__).parent / "wandb"
 """Written by wandb 0.31.0 in offline mode."""
@@ -183,3 +185,22 @@ def test_a_table_that_is_none_is_named_with_its_line(lab, tmp_path, text, where)
     result = cxrlab(lab, "import", "csv", str(path), *words)
     assert result.exit_code == 4
     assert f"{path}{where}" in result.stderr
+
+
+def test_an_unfinished_run_goes_on_where_it_was_made_and_not_here(lab, tmp_path) -> None:
+    place = store(tmp_path, status=1)
+    (run,) = told(lab, "import", "mlflow", str(place), "--task", "pretrain")
+    result = cxrlab(lab, "resume", run["id"])
+    assert (result.exit_code, "made elsewhere" in result.stderr) == (1, True)
+
+
+def test_a_pretraining_made_elsewhere_is_no_encoder_to_start_from(lab, tmp_path) -> None:
+    place = store(tmp_path)
+    (run,) = told(lab, "import", "mlflow", str(place), "--task", "pretrain")
+    db = open_store(lab.registry)
+    try:
+        assert launch.pretrainings(db) == []
+        with pytest.raises(Usage, match="made elsewhere"):
+            launch.pretrained_named(db, run["id"])
+    finally:
+        db.conn.close()

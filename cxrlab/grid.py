@@ -97,7 +97,7 @@ class Cell:
 
     @property
     def foreign(self) -> bool:
-        """Whether its number comes from predictions made elsewhere."""
+        """Whether its number comes from logs or predictions made elsewhere."""
         return self.preset == FOREIGN
 
     @property

@@ -161,12 +161,13 @@ def _with_time(row: Row, place: Place, out: _Found) -> Row:
     except figures.Unreadable as problem:
         out.miss(place.line, place.text, str(problem))
         return row
-    flaws = _with_title(flaws, place)
-    if seconds is not None:
-        time = Number(row.method, PRETRAIN, None, "time", "own", seconds, place.text, row.source,
-                      place.line, flaws)  # fmt: skip
-        out.add(time)
-    return row._replace(time_s=seconds, flaws=(*row.flaws, *flaws))
+    if seconds is None:
+        return row
+    said = Number(row.method, PRETRAIN, None, "time", "own", seconds, place.text, row.source,
+                  place.line, flaws)  # fmt: skip
+    (time,) = _with_title([said], place.title)
+    out.add(time)
+    return row._replace(time_s=seconds, flaws=(*row.flaws, *time.flaws))
 
 
 def _read_cell(
@@ -181,25 +182,29 @@ def _read_cell(
     named = column.flaws or ((declared,) if declared else ())
     base = Number(method, column.task, column.ratio, column.metric, "own", 0.0, place.text,
                   context.source, place.line)  # fmt: skip
+    numbers = []
     if figure.own is not None:
-        flaws = _with_title((*figure.own_flaws, *named), place)
-        out.add(base._replace(value=figure.own, flaws=flaws))
+        numbers.append(base._replace(value=figure.own, flaws=(*figure.own_flaws, *named)))
     if figure.paper is not None:
-        paper = base._replace(origin="paper", value=figure.paper)
+        paper = base._replace(origin="paper", value=figure.paper, flaws=figure.paper_flaws)
         odd = _against_published(paper, context.published)
-        out.add(paper._replace(flaws=(*figure.paper_flaws, *([odd] if odd else []))))
+        numbers.append(paper._replace(flaws=(*paper.flaws, *([odd] if odd else []))))
+    for number in _with_title(numbers, place.title):
+        out.add(number)
 
 
-def _with_title(flaws: tuple[str, ...], place: Place) -> tuple[str, ...]:
-    """Return what is wrong with a number, and what its cell's title says besides.
+def _with_title(numbers: Sequence[Number], title: str) -> list[Number]:
+    """Return the numbers of a cell; the first with what its title says besides their flaws.
 
     An export keeps flaws there, some of which the table alone does not show.
     """
-    title = place.title
-    for flaw in flaws:
+    for flaw in (flaw for number in numbers for flaw in number.flaws):
         title = title.replace(flaw, "", 1)
     rest = "; ".join(filter(None, (part.strip() for part in title.split("; "))))
-    return (*flaws, rest) if rest else flaws
+    if not rest or not numbers:
+        return list(numbers)
+    first, *others = numbers
+    return [first._replace(flaws=(*first.flaws, rest)), *others]
 
 
 def _against_published(number: Number, published: Mapping[Key, Paper]) -> str:

@@ -177,6 +177,13 @@ def test_what_a_cells_title_says_is_a_flaw_unless_it_is_known_already(reading: A
         assert number_of(found, "refers_mrm", "siim_legacy", 10, "paper").flaws == ()
 
 
+def test_a_title_is_of_the_papers_number_where_that_stands_alone(reading: Any) -> None:
+    text = table([ROWS[2]]).replace("<td> (89.7%)", '<td title="from a talk"> (89.7%)')
+    assert number_of(reading(text), "refers_mrm", "siim_legacy", 100, "paper").flaws == (
+        "from a talk",
+    )
+
+
 def test_a_papers_number_that_is_known_otherwise_is_told(file: Path) -> None:
     found = read(file)
     assert number_of(found, "mrm", "nih", 1, "paper").flaws == ()

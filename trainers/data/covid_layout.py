@@ -10,6 +10,7 @@ Source: Cohen et al., arXiv:2006.11988, and the `metadata.csv` released with it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +92,9 @@ def _one_side(rng: Rng) -> str:
 
 
 def _viral(rng: Rng, disease: str) -> tuple[Finding, ...]:
-    haze = replace(findings.DRAW["Infiltration"](rng), contrast=rng.uniform(0.45, 0.7))
+    hazes = (findings.DRAW["Infiltration"](rng) for _ in itertools.count())
+    haze = next(one for one in hazes if one.size != "small")
+    haze = replace(haze, contrast=rng.uniform(0.5, 0.75))
     if disease.endswith("COVID-19"):
         zone = "lower" if rng.random() < 0.7 else "mid"
         return (_placed(haze, rng, "bilateral", zone, (0.42, 0.56)),)

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fault_trainer import loss_at, weights_after
-from cxrlab import agent, launch, refresh, runner
+from cxrlab import agent, launch, refresh, runner, states
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab, make_lab
@@ -104,16 +104,21 @@ class Campaign:
         while time.monotonic() < deadline:
             self.sweep()
             time.sleep(self.random.random() * 0.3)
-            at_work = [r for r in self.open_runs("running") if r.step and r.step < STEPS - 15]
+            at_work = [run for run in self.open_runs("running") if self.trains(run)]
             if at_work:
                 return self.random.choice(at_work)
         raise TimeoutError("nothing trains")
 
-    def open_runs(self, *states: str) -> list[runs.Run]:
+    def trains(self, run: runs.Run) -> bool:
+        """Return whether the trainer of a run's present attempt is there, and far from its end."""
+        record = local.read_record(Path(run.folder), run.attempt) or {}
+        return bool(record.get("trainer")) and run.step is not None and run.step < STEPS - 15
+
+    def open_runs(self, *wanted: str) -> list[runs.Run]:
         """Return the runs in some states, freshly looked at."""
         with contextlib.suppress(StoreError):
             refresh.refresh(self.lab, self.db)
-        return runs.select(self.db, states=states)
+        return runs.select(self.db, states=wanted)
 
     def sweep(self) -> None:
         """Take the finished runs off, go on with the interrupted ones, and keep enough going."""
@@ -152,17 +157,17 @@ class Campaign:
         self.finished += 1
         self.patiently(lambda: launch.remove(self.lab, self.db, run))
 
-    def expect(self, fault: str, run: runs.Run, states: set[str], word: str = "") -> None:
+    def expect(self, fault: str, run: runs.Run, right: set[str], word: str = "") -> None:
         """Note a state that is not among those expected, or not in time."""
         began = time.monotonic()
         while True:
             seen = self.now(run)
             spent = time.monotonic() - began
-            if seen.state in states and word in seen.reason:
+            if seen.state in right and word in seen.reason:
                 break
             if spent > SOON_S:
                 said = f"{seen.state} ({seen.reason})"
-                self.wrong.append(f"{fault}: {run.id} is {said}, not {' or '.join(states)} {word}")
+                self.wrong.append(f"{fault}: {run.id} is {said}, not {' or '.join(right)} {word}")
                 break
             time.sleep(0.05)
         self.slowest[fault] = max(self.slowest.get(fault, 0.0), spent)
@@ -378,7 +383,10 @@ def disk_full(of: Campaign, name: str) -> None:
     time.sleep(of.random.random() * 2)
     filler.unlink()
     of.expect(name, run, {"running", "succeeded", "failed", "lost"})
-    time.sleep(2)  # others that found no room are on their way out
+    # others that found no room are on their way out
+    deadline = time.monotonic() + 2 * states.START_S
+    while time.monotonic() < deadline and not all(map(of.trains, of.open_runs("running"))):
+        time.sleep(0.2)
 
 
 # -- the whole

@@ -35,9 +35,28 @@ def run_ids(ctx: typer.Context, incomplete: str) -> Offer:
     ]
 
 
+def runs_and_cells(ctx: typer.Context, incomplete: str) -> Offer:
+    """Return ids of runs that begin so; behind a method and `/` the cells of the grid."""
+    method, mark, rest = incomplete.partition("/")
+    if not mark:
+        cells = [(f"{name}/", entry.title) for name, entry in catalog.METHODS.items()]
+        return [*run_ids(ctx, incomplete), *(c for c in cells if c[0].startswith(incomplete))]
+    from cxrlab.columns import of_tasks
+
+    if method not in catalog.METHODS:
+        return []
+    words = [column.word.replace(":", "/") for column in of_tasks(catalog.TASKS)]
+    return [(f"{method}/{word}", "") for word in words if word.startswith(rest)]
+
+
 def methods(incomplete: str) -> Offer:
     """Return the methods that begin so."""
     return [(n, e.title) for n, e in catalog.METHODS.items() if n.startswith(incomplete)]
+
+
+def runs_and_methods(ctx: typer.Context, incomplete: str) -> Offer:
+    """Return the methods and the ids of the newest runs that begin so."""
+    return [*methods(incomplete), *run_ids(ctx, incomplete)]
 
 
 def tasks(incomplete: str) -> Offer:

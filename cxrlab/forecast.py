@@ -56,6 +56,8 @@ class Job:
     """What is left of it; None where nothing has been measured."""
     basis: str = ""
     basis_runs: tuple[str, ...] = ()
+    stuck: str = ""
+    """Why it will not start by itself; empty where it will."""
 
     @property
     def gpu_seconds(self) -> float | None:

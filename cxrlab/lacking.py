@@ -42,6 +42,8 @@ class Reader:
     asked: Asked
     left_out: list[LeftOut] = field(default_factory=list)
     resumed: list[Job] = field(default_factory=list)
+    needed: set[str] = field(default_factory=set)
+    """Runs that others wait for."""
     _repeats: dict[tuple[str, str], list[work.Repeat]] = field(default_factory=dict)
     _spent: dict[str, list[work.Spent]] = field(default_factory=dict)
     _whole: dict[tuple[object, ...], forecast.Estimate | None] = field(default_factory=dict)
@@ -67,6 +69,14 @@ class Reader:
         self.left_out = [LeftOut(*key[:2], n, key[2]) for key, n in without.items()]
         return found
 
+    def unblock(self, waiting: Sequence[runs.Run]) -> None:
+        """Note that what others wait for in vain goes on, from its start where it must."""
+        self.needed = {need for run in waiting for need in run.needs}
+        for id in sorted(self.needed):
+            run = runs.get(self.db, id)
+            if run.state in forecast.GOES_ON and run.method in (self.asked.methods or METHODS):
+                self._resume(run.method, run.task, run)
+
     def of_cell(self, method: str, task: str, ratio: int | None) -> list[work.Repeat]:
         """Return the runs of a cell, newest first, of the preset asked for or made elsewhere."""
         if (method, task) not in self._repeats:
@@ -90,9 +100,13 @@ class Reader:
     def goes_on(self, want: plans.Want) -> bool:
         """Return whether a run goes on for `want`, and note it once."""
         run = self.stopped(want)
-        if run is not None and all(job.run_id != run.id for job in self.resumed):
-            self.resumed.append(_going_on(want, run))
+        if run is not None:
+            self._resume(want.method, want.task, run)
         return run is not None
+
+    def _resume(self, method: str, task: str, run: work.Repeat | runs.Run) -> None:
+        if all(job.run_id != run.id for job in self.resumed):
+            self.resumed.append(_going_on(method, task, run))
 
     def stopped(self, want: plans.Want) -> work.Repeat | None:
         """Return the newest run that could go on, if it is of the cell's newest recipe."""
@@ -102,7 +116,7 @@ class Reader:
             if run.seed == want.seed and run.state in forecast.GOES_ON and run.preset != FOREIGN:
                 fits = not recipes or run.recipe in recipes
                 last = Path(run.folder) / launch.LAST_CHECKPOINT
-                return run if fits and last.is_file() else None
+                return run if run.id in self.needed or (fits and last.is_file()) else None
         return None
 
     def resumable(self) -> list[plans.Pretraining]:
@@ -174,13 +188,13 @@ class Reader:
         return found
 
 
-def _going_on(want: plans.Want, run: work.Repeat) -> Job:
+def _going_on(method: str, task: str, run: work.Repeat | runs.Run) -> Job:
     return Job(
-        want.method,
-        want.task,
-        want.ratio,
-        want.seed,
-        want.preset,
+        method,
+        task,
+        run.ratio,
+        run.seed,
+        run.preset,
         gpus=run.gpus,
         state=run.state,
         reason=f"goes on from step {run.done or 0}",

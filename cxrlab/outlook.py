@@ -65,10 +65,11 @@ def look(lab: Lab, db: Database, asked: Asked) -> Outlook:
     gpus = there if allowed == "all" else min(there, allowed)
     each = asked.gpus if asked.gpus is not None else int(gpus > 0)
     reader = Reader(lab, db, asked)
+    under_way = [*runs.select(db, states=("running",)), *queue.waiting(db)]
+    reader.unblock(under_way)
     wants = reader.lacking(_wants(lab, db, asked))
-    coming = _coming(db)
     plan = plans.plan(wants, [*launch.pretrainings(db), *reader.resumable()])
-    before = [*coming, *reader.resumed]
+    before = [*_coming(under_way, reader.resumed), *reader.resumed]
     jobs = reader.filling(reader.timed([*before, *_steps(plan, before, each)]))
     order = forecast.order(jobs)
     new = len(jobs) - len(plan.steps)
@@ -147,10 +148,10 @@ def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(str(number) for number in numbers) or "none"
 
 
-def _coming(db: Database) -> list[Job]:
-    """Return what runs, then what waits in the order of the queue."""
-    found = [*runs.select(db, states=("running",)), *queue.waiting(db)]
-    place = {run.id: index for index, run in enumerate(found)}
+def _coming(found: Sequence[runs.Run], resumed: Sequence[Job]) -> list[Job]:
+    """Return what runs, then what waits in the order of the queue, as jobs before those resumed."""
+    ids = [*(run.id for run in found), *(job.run_id for job in resumed)]
+    place = {id: index for index, id in enumerate(ids)}
     return [
         Job(
             run.method,
@@ -167,9 +168,18 @@ def _coming(db: Database) -> list[Job]:
             total=run.total,
             after=next((place[need] for need in run.needs if need in place), None),
             seconds=_eta(run),
+            stuck=_stuck(run, place),
         )
         for run in found
     ]
+
+
+def _stuck(run: runs.Run, place: Mapping[str, int]) -> str:
+    """Return why a run will not start by itself: it is held, or waits for what has ended badly."""
+    if run.held is not None and run.state in runs.WAITING:
+        return "held"
+    in_vain = run.state == "blocked" and not any(need in place for need in run.needs)
+    return f"waits in vain for {', '.join(run.needs)}" if in_vain else ""
 
 
 def _eta(run: runs.Run) -> float | None:

@@ -74,7 +74,7 @@ def spans(
 
     for index in order:
         job = jobs[index]
-        if job.seconds is None or (job.gpus > gpus and job.state != "running"):
+        if job.stuck or job.seconds is None or (job.gpus > gpus and job.state != "running"):
             continue
         if job.state == "running":
             start(index, 0.0)

@@ -34,7 +34,7 @@ def plot(
         typer.Argument(
             metavar="RUN|METHOD...",
             help="Runs by id; of a method its newest run.",
-            autocompletion=completion.run_ids,
+            autocompletion=completion.runs_and_methods,
             show_default=False,
         ),
     ],

@@ -24,23 +24,28 @@ def page(outlook: Outlook, *, columns: int, most: int | None = None) -> list[str
     """
     known = [i for i in outlook.order if outlook.jobs[i].seconds is not None]
     unknown = [outlook.jobs[i] for i in outlook.order if outlook.jobs[i].seconds is None]
-    lines = _listing(outlook, known[:most], columns=columns)
+    listed = _listing(outlook, known[:most], columns=columns)
     if len(known) > len(known[:most]):
-        lines.append(f"... and {len(known) - len(known[:most])} more; `--limit 0` shows all")
-    if unknown:
-        lines += ["", "of unknown length, since nothing like it has been measured:"]
-        for line in _grouped(unknown):
-            lines += console.wrapped(line, indent=2, columns=columns)
-    if outlook.left_out:
-        lines += ["", "cannot be made here:"]
-        for said in left_out_told(outlook):
-            lines += console.wrapped(said, indent=2, columns=columns)
-    if lines:
-        lines.append("")
-    last = [total_told(outlook)] + ([f"order: {forecast.RULE}"] if len(known) > 1 else [])
-    return lines + [
-        part for one in last for part in console.wrapped(one, indent=0, columns=columns)
+        listed.append(f"... and {len(known) - len(known[:most])} more; `--limit 0` shows all")
+    blocks = [
+        listed,
+        _block("of unknown length, since nothing like it has been measured:", _grouped(unknown)),
+        _block("cannot be made here:", left_out_told(outlook)),
+        [total_told(outlook), *([f"order: {forecast.RULE}"] if len(known) > 1 else [])],
     ]
+    lines = [line for block in blocks if block for line in ("", *block)][1:]
+    # only what follows the table is prose, which may be broken
+    kept = len(listed)
+    return lines[:kept] + [part for line in lines[kept:] for part in _wrapped(line, columns)]
+
+
+def _block(head: str, told: list[str]) -> list[str]:
+    return [head, *(f"  {line}" for line in told)] if told else []
+
+
+def _wrapped(line: str, columns: int) -> list[str]:
+    indent = len(line) - len(line.lstrip())
+    return console.wrapped(line, indent=indent, columns=columns) or [""]
 
 
 def total_told(outlook: Outlook) -> str:
@@ -61,6 +66,9 @@ def total_told(outlook: Outlook) -> str:
     if total.unknown:
         said += f"; on top of that {text.plural(total.unknown, 'run')} of unknown length"
     cannot = [i for i, job in enumerate(outlook.jobs) if job.gpus > outlook.gpus]
+    stuck = sum(bool(job.stuck) for job in outlook.jobs)
+    if stuck:
+        said += f"; {text.plural(stuck, 'run')} held, or waiting in vain"
     if cannot:
         said += f"; {text.plural(len(cannot), 'run')} want more GPUs than this lab has"
     return said
@@ -121,6 +129,7 @@ def _run_facts(outlook: Outlook, index: int, place: dict[int, int]) -> dict[str,
         "preset": job.preset,
         "gpus": job.gpus,
         "fills": job.fills,
+        "stuck": job.stuck or None,
         "after": place[job.after] if job.after is not None else None,
         "seconds": job.seconds,
         "gpu_seconds": job.gpu_seconds,
@@ -139,7 +148,7 @@ def _listing(outlook: Outlook, indexes: Iterable[int], *, columns: int) -> list[
             [
                 str(number),
                 what(job),
-                job.state + (f" {job.run_id}" if job.run_id else ""),
+                " ".join(filter(None, (job.state, job.run_id, job.stuck and "(stuck)"))),
                 text.duration(job.seconds),
                 hours(job.gpu_seconds or 0.0) if job.gpus else text.NOTHING,
                 text.duration(span.end) if span else text.NOTHING,

@@ -13,7 +13,7 @@ from cxrlab import plan as plans
 from cxrlab.asked import Asked
 from cxrlab.commands import fill as command
 from cxrlab.lab import Lab
-from store import runs
+from store import queue, runs
 from trainers.catalog import PRETRAIN
 
 
@@ -94,6 +94,23 @@ def test_a_run_with_a_checkpoint_goes_on_and_its_fine_tunings_wait_for_it(
     goes_on, waits = filled(lab, *SIIM)
     assert (goes_on["id"], goes_on["state"], goes_on["why"]) == (pre["id"], "queued", "goes on")
     assert (waits["needs"], waits["state"]) == ([pre["id"]], "blocked")
+
+
+def test_what_others_wait_for_in_vain_goes_on_though_it_left_nothing(lab: Lab, db: Any) -> None:
+    pre, tuned = filled(lab, *SIIM)
+    runs.change_state(db, pre["id"], "failed")
+    (goes_on,) = filled(lab, *SIIM)
+    assert (goes_on["id"], goes_on["state"]) == (pre["id"], "queued")
+    assert runs.get(db, tuned["id"]).state == "blocked"
+    assert runs.count(db) == 2
+
+
+def test_a_held_run_is_counted_and_not_expected_to_start(lab: Lab, db: Any) -> None:
+    (run,) = filled(lab, "random", "--task", "shenzhen")
+    queue.hold(db, [run["id"]])
+    found = outlook.look(lab, db, Asked(("random",), ("shenzhen",), preset="quick"))
+    assert [(job.run_id, job.stuck) for job in found.jobs] == [(run["id"], "held")]
+    assert found.spans == {}
 
 
 def test_a_run_without_a_checkpoint_is_launched_anew(lab: Lab, db: Any) -> None:

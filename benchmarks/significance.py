@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from trainers import scores, significance
+from trainers import ratios, scores, significance
 from trainers.significance import Outcome
 
 TRIALS, RESAMPLES = 2000, 1000
@@ -79,7 +79,9 @@ def by_bootstrap_of_auroc(owners: NDArray[np.int64]) -> Callable[..., Outcome]:
     return compare
 
 
-def by_bootstrap_of_dice(patients: int, kind: str) -> Callable[..., Outcome]:
+def by_bootstrap_of_dice(
+    patients: int, kind: str, *, plain: bool = False
+) -> Callable[..., Outcome]:
     """Return how masks are compared; two images in three are empty, as SIIM's are."""
 
     def overlap(
@@ -102,8 +104,12 @@ def by_bootstrap_of_dice(patients: int, kind: str) -> Callable[..., Outcome]:
         points, drawn = (
             [scores.weighted_dice(side, each)[kind] for side in sides] for each in (once, weight)
         )
-        difference = float(points[0][0] - points[1][0])
-        return significance.bootstrap(difference, drawn[0] - drawn[1], patients)
+        apart = (float(points[0][0] - points[1][0]), drawn[0] - drawn[1])
+        if plain:
+            return significance.bootstrap(*apart, patients)
+        each = [ratios.of_masks(side)[kind] for side in sides]
+        error = ratios.errors(each[:1], each[1:], np.arange(patients), [weight])
+        return significance.studentised(*apart, *error)
 
     return compare
 
@@ -136,9 +142,14 @@ def cases() -> list[Case]:
     bootstrap = [
         ("bootstrap, AUROC, 300 patients", by_bootstrap_of_auroc(alone)),
         ("bootstrap, AUROC, 150 of 3 images", by_bootstrap_of_auroc(pairs)),
-        ("bootstrap, Dice, 300 patients", by_bootstrap_of_dice(PATIENTS, "Dice")),
-        ("bootstrap, Dice_pooled, 300", by_bootstrap_of_dice(PATIENTS, "Dice_pooled")),
-        ("bootstrap, Dice, 60 patients", by_bootstrap_of_dice(60, "Dice")),
+        ("plain bootstrap, Dice, 60 patients", by_bootstrap_of_dice(60, "Dice", plain=True)),
+        ("studentised, Dice, 60 patients", by_bootstrap_of_dice(60, "Dice")),
+        ("studentised, Dice, 300 patients", by_bootstrap_of_dice(PATIENTS, "Dice")),
+        (
+            "plain bootstrap, Dice_pooled, 300",
+            by_bootstrap_of_dice(PATIENTS, "Dice_pooled", plain=True),
+        ),
+        ("studentised, Dice_pooled, 300", by_bootstrap_of_dice(PATIENTS, "Dice_pooled")),
     ]
     seeds = [
         ("Welch, 2 and 2 runs", by_seeds(2, 2)),

@@ -23,7 +23,7 @@ class Test:
 
     __test__ = False  # for pytest: this is no test of ours
     test: str
-    """`DeLong`, `bootstrap`, `Welch`, `permutation` or `one-sample t`."""
+    """`DeLong`, `bootstrap`, `studentised bootstrap`, `Welch`, `permutation` or `one-sample t`."""
     over: Literal["patients", "seeds"]
     difference: float | None
     low: float | None
@@ -34,7 +34,9 @@ class Test:
     @property
     def family(self) -> str:
         """The tests that its p is corrected with: one question asked of every column."""
-        return "seeds" if self.over == "seeds" else self.test
+        if self.over == "seeds":
+            return "seeds"
+        return "bootstrap" if self.test.endswith("bootstrap") else self.test
 
     @property
     def shown(self) -> bool:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainers import catalog, metrics, pairing, significance, weighing
+from trainers import catalog, metrics, pairing, ratios, scores, significance, weighing
 from trainers.config import ConfigError, InputError, MissingError
 from trainers.events import finite
 from trainers.predictions import Arrays
@@ -108,7 +108,7 @@ def compare(
         points, draws = drawn.points[name], drawn.draws[name]
         difference = float(points[of_a].mean() - points[of_b].mean())
         apart = draws[of_a].mean(axis=0) - draws[of_b].mean(axis=0)
-        tests = [significance.bootstrap(difference, apart, _patients(paired))]
+        tests = [_over_patients(name, paired, (difference, apart), of_a, of_b, drawing)]
         classes: list[dict[str, Any]] = []
         if name == "AUROC":
             of_mean, classes = _delong(paired, of_a, of_b)
@@ -135,9 +135,9 @@ def with_number(
     if metric not in drawn.points:
         raise InputError(f"the predictions do not give `{metric}`, which the number is in")
     points, draws = drawn.points[metric], drawn.draws[metric].mean(axis=0)
-    over_patients = significance.bootstrap(
-        float(points.mean()) - number, draws - number, _patients(paired)
-    )
+    apart = (float(points.mean()) - number, draws - number)
+    everything, nothing = slice(0, len(a)), slice(len(a), None)
+    over_patients = _over_patients(metric, paired, apart, everything, nothing, drawing)
     tests = [
         over_patients._replace(p=math.nan),
         significance.against_number(points.tolist(), number),
@@ -153,6 +153,33 @@ def _chosen(names: Sequence[str], arrays: Arrays, drawn: weighing.Drawn) -> list
             there = ", ".join(n for n in drawn.points if "/" not in n)
             raise ConfigError(f"these predictions are not compared by `{name}`; by {there}")
     return list(dict.fromkeys(names)) or [name for name in shown if name in drawn.points]
+
+
+def _over_patients(
+    name: str,
+    paired: pairing.Paired,
+    apart: tuple[float, Floats],
+    of_a: slice,
+    of_b: slice,
+    drawing: Drawing,
+) -> significance.Outcome:
+    """Return the bootstrap of a metric, studentised where its error is known in every draw.
+
+    Args:
+        name: the metric.
+        paired: the runs.
+        apart: the difference, and that on each draw.
+        of_a: which runs are the first side's.
+        of_b: which are the second's; none where that is a number.
+        drawing: how `apart` was drawn.
+    """
+    known = [ratios.of(run) for run in paired.runs]
+    if name not in known[0]:
+        return significance.bootstrap(*apart, _patients(paired))
+    each = [run[name] for run in known]
+    weights = scores.patient_draws(paired.patient, **drawing._asdict())
+    error = ratios.errors(each[of_a], each[of_b], paired.patient, weights)
+    return significance.studentised(*apart, *error)
 
 
 def _delong(

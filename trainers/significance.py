@@ -23,6 +23,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special  # and not scipy.stats, which takes a second to import
 
 Floats = NDArray[np.float64]
+Name = Literal[
+    "DeLong", "bootstrap", "studentised bootstrap", "Welch", "permutation", "one-sample t"
+]
 
 LEVEL = 0.95
 LEAST_FOR_PERMUTATION = 5
@@ -34,7 +37,7 @@ MOST_SPLITS = 200_000
 class Outcome(NamedTuple):
     """What a test says of `difference`, the first side minus the second."""
 
-    test: Literal["DeLong", "bootstrap", "Welch", "permutation", "one-sample t"]
+    test: Name
     over: Literal["patients", "seeds"]
     difference: float
     low: float
@@ -192,6 +195,36 @@ def bootstrap(difference: float, drawn: ArrayLike, patients: int) -> Outcome:
     tail = (min((known <= 0).sum(), (known >= 0).sum()) + 1) / (known.size + 1)
     p = 2 * special.stdtr(patients - 1, special.ndtri(min(tail, 0.5)) / wider)
     return Outcome("bootstrap", "patients", difference, float(low), float(high), float(p))
+
+
+def studentised(difference: float, drawn: ArrayLike, error: float, errors: ArrayLike) -> Outcome:
+    """Return the symmetric studentised interval of a difference, and the p that goes with it.
+
+    Each draw is measured by its own standard error, so that a draw without the few images that
+    matter most is known to be unsure. It needs an error in every draw, which `trainers.ratios` has.
+
+    Args:
+        difference: on the patients that were tested.
+        drawn: (R,) the same on draws of them; nan says nothing.
+        error: the standard error of `difference`.
+        errors: (R,) those of `drawn`.
+
+    Source: Hall, "On Symmetric Bootstrap Confidence Intervals", JRSS B 1988.
+    """
+    name: Name = "studentised bootstrap"
+    drawn, errors = np.asarray(drawn, np.float64), np.asarray(errors, np.float64)
+    known = ~np.isnan(drawn) & ~np.isnan(errors)
+    if not known.any() or math.isnan(difference) or math.isnan(error):
+        return Outcome(name, "patients", difference, *[math.nan] * 3)
+    if error == 0:
+        p = 1.0 if difference == 0 else math.nan
+        return Outcome(name, "patients", difference, difference, difference, p)
+    moved = np.abs(drawn[known] - difference)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        far = np.where(moved > 0, moved / errors[known], 0.0)
+    reach = float(np.quantile(far, LEVEL)) * error
+    p = (int((far >= abs(difference) / error).sum()) + 1) / (far.size + 1)
+    return Outcome(name, "patients", difference, difference - reach, difference + reach, p)
 
 
 def over_seeds(a: Sequence[float], b: Sequence[float]) -> Outcome | None:

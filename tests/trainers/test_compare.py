@@ -145,6 +145,22 @@ def test_both_tests_over_patients_see_a_large_gain_and_agree():
     assert [one["class"] for one in row["classes"]] == list(FINDINGS)
 
 
+@pytest.mark.parametrize(
+    ("kind", "metric", "test"),
+    [
+        ("segmentation", "Dice", "studentised bootstrap"),
+        ("segmentation", "Dice_pooled", "studentised bootstrap"),
+        ("detection", "mAP", "bootstrap"),
+        ("reports", "BLEU-4", "bootstrap"),
+        ("reports", "ROUGE-L", "studentised bootstrap"),
+    ],
+)
+def test_a_ratio_of_sums_is_studentised_and_all_else_is_not(kind, metric, test):
+    make = EVERY_KIND[kind]
+    (row,) = compare.compare([make(1)], [make(1)], [metric], QUICK)["rows"]
+    assert [one["test"] for one in row["tests"]] == [test]
+
+
 def test_several_runs_a_side_are_tested_over_seeds_too():
     a, b = [scored(s, gain=2.0) for s in (1, 2, 3)], [scored(s) for s in (4, 5)]
     (row,) = compare.compare(a, b, [], QUICK)["rows"]

@@ -119,7 +119,8 @@ def foreign_notes(shown: Sequence[Cell]) -> list[str]:
     told = []
     if made:
         names = ", ".join(map(where, made))
-        told.append(f"`{FOREIGN_MARK}`: of logs or predictions made elsewhere and brought in: {names}")
+        how = "of logs or predictions made elsewhere and brought in"
+        told.append(f"`{FOREIGN_MARK}`: {how}: {names}")
     if copied:
         sources = dict.fromkeys(cell.number_told.source for cell in copied if cell.number_told)
         told.append(

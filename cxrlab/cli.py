@@ -41,7 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "fill": Entry("Runs", "Launch whatever the grid still lacks."),
     "run": Entry("Runs", "Queue a program of your own as a run."),
     "runs": Entry("Runs", "List runs, newest first."),
-    "show": Entry("Runs", "Tell everything about one run."),
+    "show": Entry("Runs", "Tell everything about one run, or one cell."),
     "logs": Entry("Runs", "Print a run's log; -f follows it."),
     "queue": Entry("Runs", "List what waits, and for what; move and hold it."),
     "stop": Entry("Runs", "Stop a run after its next checkpoint."),

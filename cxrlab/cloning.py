@@ -79,8 +79,13 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Differenc
 
 def configuration(run: runs.Run) -> dict[str, Any]:
     """Return what a run was resolved to; empty where its folder does not tell."""
+    return read_json(Path(run.folder) / "config.json")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file; empty where there is none."""
     try:
-        loaded = json.loads((Path(run.folder) / "config.json").read_text(encoding="utf-8"))
+        loaded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return loaded if isinstance(loaded, dict) else {}

@@ -20,6 +20,9 @@ import typer
 NARROWEST = 12
 """A column that gives way keeps at least this many characters (unitless)."""
 
+LABEL = 12
+"""How many columns the labels of facts take."""
+
 
 def say(text: str = "") -> None:
     """Print one line of talk on stderr."""
@@ -101,6 +104,13 @@ def wrapped(text: str, *, indent: int, columns: int) -> list[str]:
         break_on_hyphens=False,
         break_long_words=False,
     )
+
+
+def labelled(label: str, said: str, *, columns: int) -> list[str]:
+    """Return `said` behind its label; paths and commands are never broken within a word."""
+    lines = wrapped(said, indent=LABEL, columns=columns) or [" " * LABEL]
+    painted = paint(f"{label:<{LABEL}}", "dim")
+    return [painted + lines[0][LABEL:], *lines[1:]]
 
 
 def table(

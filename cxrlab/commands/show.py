@@ -1,16 +1,17 @@
-"""`cxrlab show`: tell everything about one run."""
+"""`cxrlab show`: tell everything about one run, or about one cell of the grid."""
 
 from __future__ import annotations
 
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cxrlab import completion
-from cxrlab.access import AsJson, IncludeRestricted, RunName, opened
+from cxrlab.access import AsJson, IncludeRestricted, opened
+from cxrlab.console import labelled
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -21,20 +22,51 @@ if TYPE_CHECKING:
 
 def show(
     ctx: typer.Context,
-    run: RunName,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|CELL",
+            help="A run's id, or as much of it as no other begins with; or a cell of the grid: "
+            "mrm/siim/10, mrm/report/BLEU-1.",
+            autocompletion=completion.runs_and_cells,
+            show_default=False,
+        ),
+    ],
     include_restricted: IncludeRestricted = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell everything about one run: state, settings, attempts, results, checkpoints, origin."""
-    from cxrlab import console, restricted
+    """Tell everything about one run, or what stands behind one cell of the grid.
+
+    Of a run: state, settings, attempts, results, checkpoints, origin. Of a cell: its runs with all
+    that they were made of, the paper's number, what notebooks say, and what else competes.
+    """
+    from cxrlab import behind, console, restricted
     from store import runs
 
+    if behind.is_cell(name):
+        show_cell(ctx, name, as_json=as_json)
+        return
     with opened(ctx) as (lab, db):
-        known = described(restricted.including(lab, include_restricted), db, runs.find(db, run))
+        known = described(restricted.including(lab, include_restricted), db, runs.find(db, name))
     if as_json:
         console.facts(known)
         return
     for line in page(known, columns=console.width(), now=time.time()):
+        console.fact(line)
+
+
+def show_cell(ctx: typer.Context, name: str, *, as_json: bool) -> None:
+    """Tell what stands behind the cell that `name` names."""
+    from cxrlab import behind, console
+    from cxrlab.exports import behind as told
+
+    method, column = behind.named(name)
+    with opened(ctx) as (lab, db):
+        found = behind.look(db, lab.settings.grid, method, column)
+    if as_json:
+        console.facts(told.as_facts(found))
+        return
+    for line in told.page(found, columns=console.width()):
         console.fact(line)
 
 
@@ -241,16 +273,3 @@ def attempt_told(attempt: dict[str, Any]) -> str:
     if attempt["reason"]:
         parts.append(attempt["reason"])
     return ", ".join(parts)
-
-
-def labelled(label: str, said: str, *, columns: int) -> list[str]:
-    """Return `said` behind its label; paths and commands are never broken within a word."""
-    from cxrlab import console
-
-    lines = console.wrapped(said, indent=LABEL, columns=columns) or [" " * LABEL]
-    painted = console.paint(f"{label:<{LABEL}}", "dim")
-    return [painted + lines[0][LABEL:], *lines[1:]]
-
-
-LABEL = 12
-"""How many columns the labels take."""

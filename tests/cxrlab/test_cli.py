@@ -67,7 +67,7 @@ def test_an_unknown_command_is_a_wrong_command_line_and_names_the_nearest() -> N
     ("words", "said"),
     [
         (("runs", "--nonsense"), "error: no such option: --nonsense"),
-        (("show",), "error: missing argument 'RUN'"),
+        (("show",), "error: missing argument 'RUN|CELL'"),
         (("launch", "mrm", "--preset", "huge"), "error: invalid value for '--preset'"),
     ],
 )

@@ -229,15 +229,16 @@ def tell_end(lab: Lab, db: Database, found: list[Run], shown: str) -> None:
     """Print the grid, write it as Markdown, and say what to type next, or what went wrong."""
     from cxrlab import console, waiting
     from cxrlab.cells import read_grid
-    from cxrlab.exports import markdown, plain
+    from cxrlab.exports import files, plain
+    from cxrlab.exports.layout import arranged
+    from cxrlab.exports.markdown import markdown
 
     grid = read_grid(db, lab.settings.grid)
     for line in plain.page(grid, columns=console.width()):
         console.fact(line)
     file = lab.root / GRID_FILE
-    markdown.write_document(
-        file, "The demo's grid, on generated radiographs", markdown.markdown(grid)
-    )
+    text = markdown(arranged(grid, "en"))
+    files.write_document(file, "The demo's grid, on generated radiographs", text)
     console.fact()
     console.fact(f"wrote {file}")
     failed = waiting.unhappy(found)

@@ -4,45 +4,136 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxrlab import completion
 from cxrlab.access import AsJson, opened
 
+if TYPE_CHECKING:
+    from cxrlab.exports.forms import Form, Written
 
-class Form(StrEnum):
-    """What the grid can be written as."""
+
+class Named(StrEnum):
+    """What the grid can be written as, by the names of `cxrlab.exports.forms.Form`."""
 
     markdown = "markdown"
+    html = "html"
+    latex = "latex"
+    csv = "csv"
+    json = "json"
+    xlsx = "xlsx"
+
+
+class Language(StrEnum):
+    """What headings, states and notes are written in."""
+
+    en = "en"
+    zh = "zh"
 
 
 def export(
     ctx: typer.Context,
-    form: Annotated[Form, typer.Option("--format", help="What to write.")] = Form.markdown,
+    form: Annotated[Named, typer.Option("--format", help="What to write.")] = Named.markdown,
+    lang: Annotated[
+        Language | None,
+        typer.Option(
+            help="Language of headings, states and notes.", show_default="that of cxrlab.toml"
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this method; may be given again.", autocompletion=completion.methods
+        ),
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="These columns, as `cxrlab grid --columns` takes them; several with commas.",
+            autocompletion=completion.columns,
+        ),
+    ] = None,
     into: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Replace what stands between `<!-- cxrlab:grid -->` and `<!-- /cxrlab:grid -->`.",
+            help="Replace what stands between `<!-- cxrlab:grid -->` and `<!-- /cxrlab:grid -->` "
+            "in this file; in LaTeX between `% cxrlab:grid` and `% /cxrlab:grid`.",
         ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write this file. [default: standard output]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the grid as a Markdown table, as GitHub renders it."""
-    from cxrlab import console
-    from cxrlab.cells import read_grid
-    from cxrlab.exports.markdown import markdown, put_into
+    """Write the grid as Markdown, HTML, LaTeX, csv, JSON or a workbook.
 
+    The best number of each column is bold, the second underlined, among those that compare. A
+    number that is foreign, stale, of a single seed, or of another recipe or split than its column
+    has a footnote that says so, as has a paper's number with its source. csv and JSON hold every
+    digit; `cxrlab import table` reads them in another lab.
+    """
+    from cxrlab import console
+    from cxrlab.cells import grid_settings, read_grid
+    from cxrlab.exports import forms
+    from cxrlab.exports.layout import arranged
+
+    chosen = forms.Form(form.value)
+    check_target(chosen, into, out)
     with opened(ctx) as (lab, db):
-        text = markdown(read_grid(db, lab.settings.grid))
-    changed = put_into(into, text) if into is not None else False
+        shown = read_grid(db, grid_settings(lab.settings.grid, method, columns))
+        spoken = lang.value if lang else lab.settings.language
+    written = forms.write(arranged(shown, "zh" if spoken == "zh" else "en"), chosen)
+    target = into or out
+    changed = put(written, into, out)
     if as_json:
-        facts = {"format": form.value, "text": text}
-        console.facts(facts | ({"file": str(into), "changed": changed} if into else {}))
-    elif into is None:
-        console.fact(text.rstrip("\n"))
+        console.facts(facts(written, chosen, target, spoken, changed=changed))
+    elif target is None:
+        console.fact(written.content.decode().rstrip("\n"))
     elif changed:
-        console.say(f"wrote the grid into {into}")
+        console.say(f"wrote the grid {'into' if into else 'to'} {target}")
     else:
-        console.say(f"{into} has this very grid already")
+        console.say(f"{target} has this very grid already")
+
+
+def check_target(form: Form, into: Path | None, out: Path | None) -> None:
+    """Refuse a place that cannot take this form.
+
+    Raises:
+        Usage: both places, or one that does not fit.
+    """
+    from cxrlab.errors import Usage
+    from cxrlab.exports import forms
+
+    if into is not None and out is not None:
+        raise Usage("`--into` and `--out` exclude each other", "leave one of them")
+    if into is not None and forms.markers_of(form) is None:
+        raise Usage(f"{form} has no place for markers", "use `--out FILE`")
+    if form is forms.Form.xlsx and out is None:
+        raise Usage("a workbook is not printed", "name a file: `--out grid.xlsx`")
+
+
+def put(written: Written, into: Path | None, out: Path | None) -> bool:
+    """Write the file that was asked for, if any, and return whether that changed it."""
+    from cxrlab.exports import files
+
+    if out is not None:
+        return files.write(out, written.content)
+    if into is None or written.part is None or written.markers is None:
+        return False
+    return files.put_into(into, written.part, written.markers)
+
+
+def facts(
+    written: Written, form: Form, target: Path | None, lang: str, *, changed: bool
+) -> dict[str, Any]:
+    """Return what `--json` tells: the text, unless it is none."""
+    told: dict[str, Any] = {"format": form.value, "lang": lang}
+    if form.value != "xlsx":
+        told["text"] = written.content.decode() if written.part is None else written.part
+    if target is not None:
+        told |= {"file": str(target), "changed": changed}
+    return told

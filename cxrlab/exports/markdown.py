@@ -1,57 +1,74 @@
-"""How the grid looks as a Markdown table on GitHub, and how it gets into a file of one's own.
-
-Only what stands between the two markers is replaced, and the file is either the old or the new
-one, never half of each.
-"""
+"""How does the grid look as a Markdown table on GitHub?"""
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-from pathlib import Path
+from collections.abc import Sequence
 
-from cxrlab.errors import BadInput, NotFound
-from cxrlab.grid import Cell, Grid, notes, where
-
-BEGIN = "<!-- cxrlab:grid -->"
-END = "<!-- /cxrlab:grid -->"
+from cxrlab import console, ranking
+from cxrlab.exports.layout import Entry, Layout
+from cxrlab.exports.words import say
 
 
-def markdown(grid: Grid) -> str:
+def markdown(layout: Layout) -> str:
     """Return the grid as a table, with what a reader must know in a list below it.
 
     The same grid gives the same text, so that an export into a file under version control changes
-    nothing when nothing has changed.
+    nothing when nothing has changed. Columns are aligned in the source as well, and wide
+    characters count as two there.
     """
-    numbers = source_numbers(grid)
-    head = ["method", *(escape(" ".join(column.heading())) for column in grid.columns)]
-    lines = [line(head), line([":--", *("--:" for _ in grid.columns)])]
-    for row in grid.rows:
-        lines.append(line([escape(row.method), *(said(cell, numbers) for cell in row.cells)]))
-    told = [f"- {escape_prose(note)}" for note in notes(grid)]
-    for source, number in numbers.items():
-        cells = [cell for cell in grid.cells() if cell.paper_source == source]
-        names = ", ".join(f"`{where(cell)}`" for cell in cells)
-        told.append(f"- <sup>{number}</sup> {names}: {escape_prose(source)}")
-    return "\n".join([*lines, *(["", *told] if told else [])]) + "\n"
+    rows = [[escape(say("method", layout.lang)), *(escape(h) for h in headings(layout))]]
+    group = ""
+    for line in layout.lines:
+        if line.group and line.group != group:
+            rows.append([f"*{escape(line.group)}*", *("" for _ in layout.heads)])
+        group = line.group
+        rows.append([escape(line.method), *map(said, line.entries)])
+    right = [False, *(head.column is not None for head in layout.heads)]
+    told = [f"- {escape_prose(note)}" for note in layout.general]
+    told += [
+        f"- <sup>{number}</sup> {escape_prose(note)}"
+        for number, note in enumerate(layout.footnotes, start=1)
+    ]
+    return "\n".join([*aligned(rows, right), *(["", *told] if told else [])]) + "\n"
 
 
-def source_numbers(grid: Grid) -> dict[str, int]:
-    """Return each source of a paper's number with the number of its footnote, from 1."""
-    found = dict.fromkeys(cell.paper_source for cell in grid.cells() if cell.paper is not None)
-    return {source: number for number, source in enumerate(found, start=1)}
+def headings(layout: Layout) -> list[str]:
+    """Return each heading in one line."""
+    return [f"{head.above} {head.below}".strip() for head in layout.heads]
 
 
-def said(cell: Cell, numbers: dict[str, int]) -> str:
-    """Return a cell's text, with a footnote to the source of the paper's number."""
-    note = f"<sup>{numbers[cell.paper_source]}</sup>" if cell.paper is not None else ""
-    return escape(cell.text()) + note
+def said(entry: Entry) -> str:
+    """Return what one place says, with its footnotes."""
+    number = escape(entry.number)
+    if entry.rank == ranking.BEST:
+        number = f"**{number}**"
+    elif entry.rank == ranking.SECOND:
+        number = f"<ins>{number}</ins>"  # what GitHub underlines; it drops <u>
+    own = " ".join(filter(None, (number, escape(entry.spread)))) + _raised(entry.notes)
+    paper = escape(entry.paper) + _raised(entry.paper_notes)
+    return " ".join(filter(None, (own, escape(entry.state), paper)))
 
 
-def line(texts: list[str]) -> str:
-    """Return one line of a table; `texts` are escaped already."""
-    return "| " + " | ".join(texts) + " |"
+def _raised(numbers: Sequence[int]) -> str:
+    return f"<sup>{','.join(map(str, numbers))}</sup>" if numbers else ""
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    """Return the lines of a table whose first row is its head; the texts are escaped already."""
+    widths = [max(3, *map(console.length, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = []
+        for text, width, to_right in zip(row, widths, right, strict=True):
+            room = " " * (width - console.length(text))
+            cells.append(room + text if to_right else text + room)
+        lines.append(f"| {' | '.join(cells)} |")
+    rule = [
+        "-" * (width - 1) + ":" if to_right else ":" + "-" * (width - 1)
+        for width, to_right in zip(widths, right, strict=True)
+    ]
+    return [lines[0], f"| {' | '.join(rule)} |", *lines[1:]]
 
 
 def escape(text: str) -> str:
@@ -59,88 +76,12 @@ def escape(text: str) -> str:
 
     An underscore within a word, as in `deep_mrm`, means nothing and is left alone.
     """
-    return re.sub(r"[\\|`*\[\]<>#~]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
+    return re.sub(r"[\\|`*\[\]<>#~&]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 
 
 def escape_prose(text: str) -> str:
     """Return a sentence with its `code` kept, and all else shown as it is."""
     parts = text.split("`")
+    if len(parts) % 2 == 0:  # one backtick is not closed, so none is code
+        return escape(text)
     return "`".join(part if i % 2 else escape(part) for i, part in enumerate(parts))
-
-
-def put_into(path: Path, text: str) -> bool:
-    """Replace what stands between the two markers in `path` by `text`; all else stays as it is.
-
-    A link is followed, the file keeps its mode and its kind of line ends.
-
-    Returns:
-        False where the file said the same already and was not touched.
-
-    Raises:
-        NotFound: no such file.
-        BadInput: it has not exactly one pair of markers, each on a line of its own.
-    """
-    target = path.resolve()
-    try:
-        old = target.read_bytes()
-    except FileNotFoundError:
-        raise NotFound(f"{path} does not exist", markers_hint()) from None
-    except IsADirectoryError:
-        raise BadInput(f"{path} is a folder", "name a Markdown file") from None
-    try:
-        lines = old.decode("utf-8").splitlines(keepends=True)
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from None
-    first, last = marker_lines(path, lines)
-    ending = "\r\n" if lines[first].endswith("\r\n") else "\n"
-    body = [part + ending for part in ["", *text.rstrip("\n").split("\n"), ""]]
-    new = "".join([*lines[: first + 1], *body, *lines[last:]]).encode("utf-8")
-    if new == old:
-        return False
-    replace(target, new)
-    return True
-
-
-def marker_lines(path: Path, lines: list[str]) -> tuple[int, int]:
-    """Return the indexes of the lines with the two markers."""
-    found = []
-    for marker in (BEGIN, END):
-        at = [i for i, text in enumerate(lines) if text.strip() == marker]
-        if not at:
-            raise BadInput(f"{path} has no line `{marker}`", markers_hint())
-        if len(at) > 1:
-            where_ = ", ".join(str(i + 1) for i in at)
-            raise BadInput(f"{path} has `{marker}` on lines {where_}", "leave one of them")
-        found.append(at[0])
-    first, last = found
-    if last < first:
-        raise BadInput(f"{path}:{last + 1}: `{END}` stands before `{BEGIN}`", markers_hint())
-    return first, last
-
-
-def markers_hint() -> str:
-    """Return what a file must hold."""
-    return f"put `{BEGIN}` and `{END}` on lines of their own where the grid shall stand"
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write `content` beside `path`, then put it in its place in one step."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(path.stat().st_mode & 0o7777)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_document(path: Path, title: str, text: str) -> None:
-    """Put the grid into `path` between its markers; a file that is new gets a title."""
-    if not path.exists():
-        path.write_text(f"# {title}\n\n{BEGIN}\n{END}\n", encoding="utf-8")
-    put_into(path, text)

@@ -235,7 +235,7 @@ def test_an_empty_grid_says_what_to_type(lab: Lab) -> None:
 
 def test_export_prints_markdown_and_puts_it_into_a_file(lab: Lab, tmp_path: Path) -> None:
     printed = invoke(lab, "export", "--format", "markdown")
-    assert printed.stdout.startswith("| method |")
+    assert printed.stdout.startswith("| method ")
     file = tmp_path / "README.md"
     file.write_text("a\n<!-- cxrlab:grid -->\n<!-- /cxrlab:grid -->\nb\n")
     assert invoke(lab, "export", "--into", str(file)).exit_code == 0

@@ -63,6 +63,7 @@ DOORS = [
     ("grid", "--json"),
     ("export",),
     ("export", "--json"),
+    *(("export", "--format", form) for form in ("html", "latex", "csv", "json")),
     ("data", "list"),
     ("data", "list", "--json"),
 ]

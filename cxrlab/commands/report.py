@@ -54,7 +54,7 @@ def report(
         shown = restricted.including(lab, include_restricted)
         told = making.gather(shown, db, most_runs=most_runs, picture_bytes=int(picture_mib * 2**20))
     language = lang.value if lang else lab.settings.language
-    content = making.page(told, language).encode(errors="replace")
+    content = making.page(told, "zh" if language == "zh" else "en").encode(errors="replace")
     write_whole(out, content)
     kept_back = sorted({section.kept_back for section in told.sections if section.kept_back})
     if as_json:

@@ -16,14 +16,16 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from html import escape
 from importlib import metadata
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import grid, text
+from cxrlab import grid, ranking, text
 from cxrlab.cells import read_grid
-from cxrlab.exports import report_runs, thumbnails
+from cxrlab.exports import layout, report_runs, spans, thumbnails
 from cxrlab.exports.report_words import WORDS
+from cxrlab.exports.words import Lang
 from cxrlab.lab import Lab
 from store import notes, runs
 from trainers.catalog import METHODS, PRETRAIN
@@ -189,7 +191,7 @@ def _environment(said: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def page(report: Report, language: str = "en") -> str:
+def page(report: Report, language: Lang = "en") -> str:
     """Return the page in one of `WORDS`' languages."""
     import jinja2
     from markupsafe import Markup
@@ -207,19 +209,22 @@ def page(report: Report, language: str = "en") -> str:
         "anchor": anchor,
     }
     words = WORDS[language]
-    sources = _source_numbers(report.grid)
+    arranged = layout.arranged(report.grid, language)
+    over = list(spans.spans(arranged.heads))
     return environment.get_template(TEMPLATE).render(
         report=report,
         language=language,
         w=words,
         say=partial(_said, words),
         text=text,
-        sources=sources,
-        grid_notes=grid.notes(report.grid),
-        heads=_heads(report.grid),
+        layout=arranged,
+        spans=over,
+        firsts={span.first for span in over},
+        groups=[list(lines) for _, lines in groupby(arranged.lines, key=lambda line: line.group)],
+        BEST=ranking.BEST,
+        SECOND=ranking.SECOND,
         known={section.run.id for section in report.sections},
         named_run=named_run,
-        task_titles=_task_titles(),
         method_titles={name: entry.title for name, entry in METHODS.items()},
         when=lambda t: time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(t)),
         cxrlab=metadata.version("cxrlab"),
@@ -245,32 +250,3 @@ def prose(said: str) -> str:
 def anchor(name: str) -> str:
     """Return a name as an id of the page has it."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", name)
-
-
-def _task_titles() -> dict[str, str]:
-    from trainers.catalog import TASKS
-
-    return {name: entry.title for name, entry in TASKS.items()}
-
-
-class Head(NamedTuple):
-    """A heading over columns that stand side by side."""
-
-    text: str
-    span: int
-
-
-def _heads(shown: grid.Grid) -> list[Head]:
-    heads: list[Head] = []
-    for column in shown.columns:
-        above = column.heading()[0]
-        if heads and heads[-1].text == above:
-            heads[-1] = Head(above, heads[-1].span + 1)
-        else:
-            heads.append(Head(above, 1))
-    return heads
-
-
-def _source_numbers(shown: grid.Grid) -> dict[str, int]:
-    found = dict.fromkeys(cell.paper_source for cell in shown.cells() if cell.paper is not None)
-    return {source: number for number, source in enumerate(found, start=1)}

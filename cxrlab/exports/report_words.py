@@ -15,11 +15,9 @@ EN = {
     "paper's number",
     "method": "method",
     "number": "no.",
-    "description": "description",
-    "log": "log",
-    "status": "status",
     "notes_on_grid": "How to read it",
-    "sources": "Where the papers' numbers stand",
+    "sources": "Footnotes and sources",
+    "footnote": "footnote",
     "back": "back to the grid",
     "runs": "The runs behind it",
     "runs_intro": "{count} below.",
@@ -73,7 +71,6 @@ EN = {
     "text": "text",
     "about": "about",
     "more_notes": "Older ones, left out: {count}.",
-    "empty": "nothing yet",
 }
 
 ZH = {
@@ -85,11 +82,9 @@ ZH = {
     "grid_caption": "本实验室的均值 ± 标准差（随机种子数），方括号内为论文数值",
     "method": "方法",
     "number": "序号",
-    "description": "描述",
-    "log": "日志",
-    "status": "实验状态",
     "notes_on_grid": "读表说明",
-    "sources": "论文数值的出处",
+    "sources": "脚注与出处",
+    "footnote": "脚注",
     "back": "返回对比表",
     "runs": "表中数值的来源运行",
     "runs_intro": "此处列出 {count}。",
@@ -142,7 +137,6 @@ ZH = {
     "text": "内容",
     "about": "关于",
     "more_notes": "另有 {count} 条较早的未列出。",
-    "empty": "暂无",
 }
 
 WORDS = {"en": EN, "zh": ZH}

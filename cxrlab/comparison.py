@@ -13,12 +13,12 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from cxrlab import programs
+from cxrlab import cloning, differences, programs
 from cxrlab.errors import BadInput, CxrlabError
 from cxrlab.lab import Lab
 from cxrlab.sides import PAPER, Entry, Key, Side, counterpart, paper_of, shared, side_of, where
 from cxrlab.verdicts import Compared, SideScore, Test, corrected
-from store import cells
+from store import cells, runs
 from trainers import metrics
 from trainers.catalog import TASKS
 
@@ -128,7 +128,7 @@ def in_cell(
     if asked.resamples is not None:
         command += ["--resamples", str(asked.resamples)]
     told = programs.answer_of(lab, command, wanted="comparison", key="rows")
-    notes = (*told["notes"], *notes_of(pair))
+    notes = (*told["notes"], *notes_of(pair), *unlike(db, pair))
     columns = [_column(key, row, told, (a, b), notes) for row in told["rows"]]
     return [_turned(column) for column in columns] if turned else columns
 
@@ -153,10 +153,30 @@ def notes_of(pair: tuple[Entry, Entry]) -> list[str]:
     untold = [entry for entry in pair if entry.run_ids and not entry.test_split]
     if untold:
         said.append("a side does not tell its test list: images were paired by their names")
+    said += [f"stale: {entry.stale}" for entry in pair if entry.stale]
     more = sum(entry.others for entry in pair)
     if more:
         said.append(f"{more} further recipes have a number here; compared is what the grid shows")
     return said
+
+
+def unlike(db: Database, pair: tuple[Entry, Entry]) -> list[str]:
+    """Return in what the fine-tunings of two entries differ beside the encoder they started from.
+
+    Of each side the newest run counts; predictions made elsewhere tell no settings.
+    """
+    if any(entry.paper for entry in pair):
+        return []
+    first, second = (runs.get(db, entry.run_ids[0]) for entry in pair)
+    found = differences.of_settings(
+        cloning.configuration(first),
+        cloning.configuration(second),
+        part="fine-tuning",
+        processes=max(1, first.gpus),
+        their_processes=max(1, second.gpus),
+    )
+    said = "; ".join(f"{each.topic}: {each.said}" for each in found)
+    return [f"fine-tuned otherwise, so that not the encoders alone differ: {said}"] if said else []
 
 
 def _column(

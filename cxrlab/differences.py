@@ -105,7 +105,12 @@ def ranked(found: Iterable[Difference]) -> list[Difference]:
 
 
 def of_settings(
-    ours: Mapping[str, Any], theirs: Mapping[str, Any], *, part: str, processes: int = 1
+    ours: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    *,
+    part: str,
+    processes: int = 1,
+    their_processes: int = 1,
 ) -> list[Difference]:
     """Return in what a run's configuration differs from another's, a difference a topic.
 
@@ -113,13 +118,14 @@ def of_settings(
         ours: as a run's `config.json` has it.
         theirs: likewise, such as a preset's; a setting that only one has is not compared.
         part: which training it is of.
-        processes: in how many `ours` trained; `theirs` is taken as one.
+        processes: in how many `ours` trained.
+        their_processes: in how many `theirs` did; a preset is for one.
     """
     found = []
     if ours.get("preset") == "quick" and theirs.get("preset") == "paper":
         said = "preset `quick`: toy sizes and a short schedule, from which most of the rest follows"
         found.append(Difference("preset", part, said))
-    found += of_rates(rate_of(ours, processes), rate_of(theirs, 1), part=part)
+    found += of_rates(rate_of(ours, processes), rate_of(theirs, their_processes), part=part)
     by_topic: dict[str, list[str]] = {}
     for name, value in ours.items():
         if name in theirs and name not in (*_BATCH, *_NOT_COMPARED) and value != theirs[name]:

@@ -122,10 +122,18 @@ def _filled(
     ids = side.entries[key].run_ids if key in side.entries else ()
     for group in groups:
         if ids and group.run_ids == ids and group.metric == gap.metric:
+            stale = side.entries[key].stale
             return replace(
-                gap, origin="runs", where=", ".join(ids), value=group.mean, sd=group.sd,
-                n=group.n, low=group.low, high=group.high,
-            )  # fmt: skip
+                gap,
+                origin="runs",
+                where=", ".join(ids),
+                value=group.mean,
+                sd=group.sd,
+                n=group.n,
+                low=group.low,
+                high=group.high,
+                notes=(*gap.notes, *([f"stale: {stale}"] if stale else [])),
+            )
     number = told.get((gap.method, gap.task, gap.ratio, gap.metric))
     if number is None:
         return gap

@@ -7,13 +7,14 @@ in a cell, but its paper tells a number, that number stands in.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlite_utils import Database
 
 from cxrlab import grid
 from cxrlab.errors import NotFound, Usage, nearest
+from cxrlab.stale import reason
 from store import cells, results, runs
 from trainers.catalog import METHODS, PRETRAIN, TASKS
 
@@ -37,6 +38,8 @@ class Entry:
     test_split: str = ""
     others: int = 0
     """How many further recipes have a number here."""
+    stale: str = ""
+    """Why the runs no longer stand for what the lab has, where they do not."""
     paper: grid.Paper | None = None
 
 
@@ -90,10 +93,14 @@ def method_side(db: Database, method: str, groups: Sequence[cells.Group]) -> Sid
         entry = TASKS.get(group.task)
         if entry and group.method == method and group.metric == entry.metric:
             found.setdefault((group.task, group.ratio), []).append(group)
+    starts = {s.run_id for several in found.values() for g in several for s in g.starts}
+    encoders = cells.encoders(db, starts - {""})
     for key, several in found.items():
-        chosen = grid.choose(several, better=TASKS[key[0]].better)
+        stale = {group: why for group in several if (why := reason(group, encoders))}
+        chosen = grid.choose(several, better=TASKS[key[0]].better, stale=stale)
         if chosen is not None:
-            entries[key] = _entry(db, chosen, others=len(several) - 1)
+            made = _entry(db, chosen, others=len(several) - 1)
+            entries[key] = replace(made, stale=stale.get(chosen, ""))
     return Side(method, method, entries, whole=True)
 
 

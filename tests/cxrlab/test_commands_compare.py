@@ -51,7 +51,7 @@ def finished(lab: Lab, db: Any, new_run: Any) -> Callable[..., runs.Run]:
 
     def finish(
         method: str, *, seed: int = 0, gain: float = 1.0, split: Any = SPLIT, images: int = IMAGES,
-        **facts: Any,
+        encoder: Any = None, **facts: Any,
     ) -> runs.Run:  # fmt: skip
         facts = {"task": "shenzhen", "ratio": 100, "recipe": method * 8, "preset": "paper", **facts}
         run = new_run(method=method, seed=seed, **facts)
@@ -60,7 +60,10 @@ def finished(lab: Lab, db: Any, new_run: Any) -> Callable[..., runs.Run]:
         metric = {"siim": "Dice", "siim_legacy": "Dice"}.get(facts["task"], "AUROC")
         events = EventLog(Path(run.folder))
         data = {"split_sha256": split} if split else {}
-        events.result(values={f"test/{metric}": 0.7}, data=data, predictions="predictions.npz")
+        told = {"encoder": encoder} if encoder else {}
+        events.result(
+            **told, values={f"test/{metric}": 0.7}, data=data, predictions="predictions.npz"
+        )
         events.end("succeeded")
         intake.take_in(db, run.id, Path(run.folder))
         runs.change_state(db, run.id, "succeeded")
@@ -271,6 +274,28 @@ def test_predictions_that_are_gone_are_missed_by_name(lab, finished):
 def test_toy_sizes_are_told(lab, finished):
     a, b = finished("mrm", preset="quick"), finished("refers", preset="quick")
     assert "toy sizes" in invoke(lab, "compare", a.id, b.id, "--resamples", "200").stdout
+
+
+def test_fine_tunings_that_differ_in_more_than_the_encoder_are_told(lab, finished):
+    a, b = finished("mrm"), finished("refers")
+    shared = {"batch_size": 96, "accum_iter": 1, "blr": 1.5e-4, "steps": 300}
+    for run, rate in ((a, 0.001), (b, 0.003)):
+        config = json.dumps({**shared, "lr": rate, "method": run.method, "seed": run.seed})
+        (Path(run.folder) / "config.json").write_text(config)
+    (row,) = document(lab, a.id, b.id)["rows"]
+    (note,) = [note for note in row["notes"] if "fine-tuned otherwise" in note]
+    assert note.endswith("learning rate 0.001 against 0.003, at the same effective batch of 96")
+
+
+def test_a_stale_side_says_so(lab, db, finished, new_run):
+    encoder = new_run(method="mrm")
+    runs.change_state(db, encoder.id, "succeeded")
+    start = {"path": f"{encoder.folder}/checkpoints/encoder.pt", "run": Path(encoder.folder).name}
+    finished("mrm", encoder=start, parent=encoder.id)
+    finished("refers")
+    runs.change_state(db, encoder.id, "failed")
+    (row,) = document(lab, "mrm", "refers")["rows"]
+    assert any(note.startswith("stale: its encoder's run") for note in row["notes"])
 
 
 def test_the_page_fits_a_narrow_terminal(lab, finished):

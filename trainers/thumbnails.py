@@ -35,17 +35,22 @@ def main(argv: Sequence[str]) -> int:
     except (OSError, ValueError, KeyError, TypeError) as error:
         sys.stderr.write(f"error: {given.wanted}: {error}\n")
         return 4
-    pictures = []
+    json.dump({"pictures": thumbnails(paths, side_px, most_bytes=left)}, sys.stdout)
+    return 0
+
+
+def thumbnails(paths: Sequence[Path], side_px: int, *, most_bytes: int) -> list[dict[str, Any]]:
+    """Return a copy of each picture in turn; from the first that has no room on, of none."""
+    pictures: list[dict[str, Any]] = []
+    left = most_bytes
     for path in paths:
-        made = thumbnail(path, side_px)
+        made = thumbnail(path, side_px) if left > 0 else {"why": NO_ROOM}
         size = len(made.get("base64", ""))
         if size > left:
-            made = {"why": NO_ROOM}
-        else:
-            left -= size
+            made, size = {"why": NO_ROOM}, left
+        left -= size
         pictures.append(made)
-    json.dump({"pictures": pictures}, sys.stdout)
-    return 0
+    return pictures
 
 
 def thumbnail(path: Path, side_px: int) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def thumbnails(
     Raises:
         CxrlabError: the program that makes them broke down.
     """
-    if not paths:
+    if not paths or most_bytes <= 0:
         return {}
     with tempfile.TemporaryDirectory(prefix="cxrlab-") as folder:
         wanted = Path(folder) / "wanted.json"

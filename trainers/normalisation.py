@@ -104,7 +104,7 @@ class Levels:
         """
         if value == AUTO:
             return AUTO
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = value.strip("[( )]").split(",") if isinstance(value, str) else value
         many = isinstance(parts, Sequence)
         try:
             found = tuple(map(float, parts)) if many else (float(parts),)  # type: ignore[arg-type]

@@ -129,7 +129,7 @@ def test_a_fine_tuning_takes_them_from_its_encoder_unless_told_otherwise(
     assert (taken["mean"], taken["std"]) == IMAGENET
     told = configured(task, *start, "--mean", "0.5")
     assert (told["mean"], told["std"]) == (0.5, IMAGENET.std)
-    three = configured(task, *start, "--mean=0.1,0.2,0.3", "--std", "auto")
+    three = configured(task, *start, "--mean=[0.1, 0.2, 0.3]", "--std", "auto")
     assert (three["mean"], three["std"]) == ((0.1, 0.2, 0.3), IMAGENET.std)
     assert len({taken["recipe"], told["recipe"], three["recipe"]}) == 3
 

@@ -1,7 +1,8 @@
 """Does every task learn on generated radiographs? `quick` beats a stated floor with three seeds.
 
 `LEARNS` says for each task on what data, over which floor and by which margin; what was measured
-stands in docs/task_learning.md. One case alone: `-m long -k "[siim-0]"`.
+stands in docs/task_learning.md. One case alone: `-m long -k "[siim-0]"`; with
+`--junitxml FILE -o junit_family=xunit1` the file says what was reached.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def nothing(values: dict[str, float], module: Any, splits: Any) -> float:
 
 
 def one_mask(values: dict[str, float], module: Any, splits: Any) -> float:
-    """Dice of the constant mask that is best on the training set: what is lung often enough."""
+    """Dice of what is lung in a share of the training masks, of shares the best on the test set."""
     rng = np.random.default_rng(0)
     masks = [splits.train.item(i, rng)["mask"] == 1 for i in range(len(splits.train))]
     often = torch.stack(masks).float().mean(dim=0)  # (P, P)
@@ -50,12 +51,11 @@ def one_mask(values: dict[str, float], module: Any, splits: Any) -> float:
     for share in (0.3, 0.4, 0.5, 0.6):
         parts = []
         for item in tests:
-            item.pop("skipped", None)
             batch = collate([item])
             batch.pop("skipped")
             parts.append(module.collect(batch, {"margin": often[None] - share}))
         scored.append(module.score(module.join(parts))["Dice"])
-    return max(scored)  # of the test set's choice, which only makes the floor higher
+    return max(scored)
 
 
 def same_boxes(values: dict[str, float], module: Any, splits: Any) -> float:
@@ -93,11 +93,11 @@ class Learns(NamedTuple):
 
 LEARNS = {
     "nih": Learns(("nih", 1000, 96), chance, 0.08),
-    "siim": Learns(("siim", 500, 64), nothing, 0.05),
+    "siim": Learns(("siim", 500, 64), nothing, 0.15),
     "shenzhen": Learns(("shenzhen", 400, 96), chance, 0.2),
-    "shenzhen_lungs": Learns(("shenzhen", 400, 96), one_mask, 0.05),
-    "covid": Learns(("covid", 500, 96), chance, 0.15),
-    "covid_viral": Learns(("covid", 500, 96), chance, 0.15),
+    "shenzhen_lungs": Learns(("shenzhen", 400, 96), one_mask, 0.1),
+    "covid": Learns(("covid", 800, 96), chance, 0.15, ("--steps", "300")),
+    "covid_viral": Learns(("covid", 800, 96), chance, 0.15, ("--steps", "300")),
     "rsna": Learns(("rsna", 700, 64), same_boxes, 0.02),
     "report": Learns(("large", 400, 64), one_report, 0.1),
 }

@@ -57,7 +57,7 @@ COMMANDS: dict[str, Entry] = {
     "forecast": Entry("Results", "Tell what it will take to fill the grid."),
     "import": Entry("Results", "Bring in results made elsewhere."),
     "export": Entry("Results", "Write the grid as Markdown, HTML, LaTeX, csv or a workbook."),
-    "curves": Entry("Results", "Write the curves of runs as csv, or for TensorBoard or MLflow."),
+    "curves": Entry("Results", "Write curves as csv, or for TensorBoard, MLflow or W&B."),
     "report": Entry("Results", "Write the lab as one HTML page."),
     "note": Entry("Results", "Write down a note, or list them."),
     "todo": Entry("Results", "Add, list and tick off open points and ideas."),
@@ -240,6 +240,8 @@ def cxrlab(
 
 def main() -> int:
     """Run the command line of this process; never returns without an exit code."""
+    # sqlite-utils imports numpy where it finds one: a tenth of a second that no command needs
+    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
     for stream in (sys.stdout, sys.stderr):  # a symbol that the locale lacks must not end a command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 Tell = Callable[[str], None]
@@ -74,6 +74,26 @@ def wandb_records(file: BinaryIO, tell: Tell) -> Iterator[bytes]:
         pieces = content if kind in (_FULL, _FIRST) else pieces + content
         if kind in (_FULL, _LAST):
             yield pieces
+
+
+def wandb_log(contents: Iterable[bytes]) -> bytes:
+    """Return a `.wandb` file of these records, cut where one does not fit into its block."""
+    out = bytearray(WANDB_HEAD)
+    for content in contents:
+        at, first = 0, True
+        while first or at < len(content):
+            left = _BLOCK - len(out) % _BLOCK
+            if left < 7:
+                out += bytes(left)
+                left = _BLOCK
+            piece = content[at : at + left - 7]
+            at += len(piece)
+            last = at == len(content)
+            kind = (_FULL if last else _FIRST) if first else (_LAST if last else _MIDDLE)
+            checksum = zlib.crc32(bytes([kind]) + piece)
+            out += struct.pack("<IHB", checksum, len(piece), kind) + piece
+            first = False
+    return bytes(out)
 
 
 def masked_crc32c(content: bytes) -> int:

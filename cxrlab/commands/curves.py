@@ -20,6 +20,7 @@ class Form(StrEnum):
     csv = "csv"
     tensorboard = "tensorboard"
     mlflow = "mlflow"
+    wandb = "wandb"
 
 
 def curves(
@@ -37,11 +38,11 @@ def curves(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write every point that runs have logged, for TensorBoard, MLflow, or as csv tables.
+    """Write every point that runs have logged, for TensorBoard, MLflow, W&B, or as csv tables.
 
-    DIR becomes what `tensorboard --logdir DIR` or `mlflow ui --backend-store-uri DIR` opens, or a
-    folder with a table for each run. Written again, a run takes the place of what it was there.
-    `cxrlab import` reads all three.
+    DIR becomes what `tensorboard --logdir DIR` or `mlflow ui --backend-store-uri DIR` opens, what
+    `wandb sync DIR/wandb/*` uploads, or a folder with a table for each run. Written again, a run
+    takes the place of what it was there. `cxrlab import` reads all four.
     """
     from cxrlab import console, text
     from cxrlab.errors import Usage
@@ -76,12 +77,14 @@ def curves(
 
 def write(found: Curves, form: Form, out: Path) -> Path:
     """Write the curves of one run below `out` and return where they are."""
-    from cxrlab.exports import mlflow, places, tables, tensorboard
+    from cxrlab.exports import mlflow, places, tables, tensorboard, wandb
 
     if form is Form.mlflow:
         return mlflow.write(found, out)
     if form is Form.csv:
         path, content = out / f"{found.name}.csv", tables.table(found).encode()
+    elif form is Form.wandb:
+        path, content = out / wandb.file_name(found), wandb.log(found)
     else:
         path = out / found.name / tensorboard.file_name(found)
         content = tensorboard.event_file(found)

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
-from cxrlab import cli
+from cxrlab import cli, records
 from cxrlab.exports import mlflow
 from cxrlab.imports import mlflow as reading
-from cxrlab.imports import tensorboard
+from cxrlab.imports import tensorboard, wandb
 from cxrlab.lab import Lab, make_lab
 from store import intake, points, runs
 from trainers.events import EventLog
@@ -105,7 +107,7 @@ def test_a_metric_that_would_be_anothers_folder_is_called_otherwise_and_back(
     assert found.curves["test/AUROC/Hernia"] == {4: (0.7, 2004.0)}
 
 
-@pytest.mark.parametrize("form", ["tensorboard", "mlflow"])
+@pytest.mark.parametrize("form", ["tensorboard", "mlflow", "wandb"])
 def test_what_was_exported_is_known_here_and_comes_in_elsewhere(lab, run, tmp_path, form) -> None:
     told(lab, "curves", run.id, "--format", form, "--out", str(tmp_path / "out"))
     (here,) = told(lab, "import", form, str(tmp_path / "out"))
@@ -131,6 +133,27 @@ def test_the_event_file_is_the_same_each_time(lab, run, tmp_path) -> None:
     assert told(lab, *words) == [said]
     assert Path(said["file"]).read_bytes() == before
     assert len(list(tensorboard.read(tmp_path))) == 1
+
+
+def test_a_log_of_wandb_comes_back_with_every_point_and_time(lab, run, tmp_path) -> None:
+    (said,) = told(lab, "curves", run.id, "--format", "wandb", "--out", str(tmp_path))
+    (found,) = wandb.read(tmp_path)
+    loss = {step: value for step, (value, _) in found.curves["train/loss"].items()}
+    assert same(loss, LOSS)
+    assert [t for _, t in found.curves["train/loss"].values()] == [1001.0, 2002.0, 2003.0, 2004.0]
+    assert (found.settings["task.px"], found.unfinished) == (448, "")
+    assert Path(said["file"]).parent.name.startswith("offline-run-")
+
+
+@given(st.lists(st.integers(0, 100_000), max_size=6))
+def test_a_log_is_cut_into_blocks_and_put_together_again(tmp_path_factory, sizes) -> None:
+    contents = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
+    path = tmp_path_factory.mktemp("log") / "run-a.wandb"
+    path.write_bytes(records.wandb_log(contents))
+    complaints: list[str] = []
+    with path.open("rb") as file:
+        assert list(records.wandb_records(file, complaints.append)) == contents
+    assert not complaints
 
 
 def test_files_need_a_place(lab, run) -> None:

@@ -383,7 +383,7 @@ def disk_full(of: Campaign, name: str) -> None:
     time.sleep(of.random.random() * 2)
     filler.unlink()
     of.expect(name, run, {"running", "succeeded", "failed", "lost"})
-    # others that found no room are on their way out
+    time.sleep(3)  # others that found no room are on their way out
     deadline = time.monotonic() + 2 * states.START_S
     while time.monotonic() < deadline and not all(map(of.trains, of.open_runs("running"))):
         time.sleep(0.2)

@@ -13,7 +13,7 @@ FORM, VERSION = "cxrlab grid", 1
 BETWEEN = " | "
 """Stands between the texts of a list."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "'")
 
 
 def written(value: Any) -> str:
@@ -26,7 +26,7 @@ def written(value: Any) -> str:
         return repr(value)
     if isinstance(value, list):
         return written(joined(value))
-    text = str(value)
+    text = str(value).replace("\r\n", "\n").replace("\r", "\n")  # csv would not quote it
     return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
 
 

@@ -152,6 +152,48 @@ def notebook(
         console.say("`cxrlab todo` lists what is open, `cxrlab note` the rest")
 
 
+@app.command("table")
+def table(
+    ctx: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="What `cxrlab export --format csv` or `--format json` wrote.",
+            show_default=False,
+        ),
+    ],
+    source: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="What to know it by. [default: the file's name]"),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Bring in the grid of another lab, as `cxrlab export` wrote it.
+
+    Its numbers stand in the grid without a run behind them, marked, where this lab has none of its
+    own; the papers' numbers as references. A table is known by its name: reading it again takes
+    over what has changed in it, and what is gone from it is gone here.
+    """
+    from cxrlab import console, text
+    from cxrlab.imports import table as reading
+
+    read = reading.read(file, " ".join(source.split()))
+    with opened(ctx) as (_, db):
+        brought = reading.bring_in(db, read)
+    own = sum(number.origin == "own" for number in read.numbers)
+    if as_json:
+        told = {"source": read.source, "numbers": own, "papers": len(read.numbers) - own}
+        console.facts(told | {"empty": read.empty, **brought._asdict()})
+        return
+    papers = text.plural(len(read.numbers) - own, "paper's number")
+    console.fact(f"{read.source}: {text.plural(own, 'number')}, {papers}, {read.empty} empty")
+    if brought.new or brought.changed:
+        console.say(f"{brought.new} new, {brought.changed} changed; `cxrlab grid` shows them")
+    else:
+        console.say("they are there already; nothing changed")
+
+
 def cell_of(
     files: list[Path], *, method: str, task: str, ratio: int, seed: int, source: str
 ) -> Cell:

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
-from cxrlab import ranking
+from cxrlab import console, ranking
 from cxrlab.exports.layout import Entry, Layout, Line
 from cxrlab.exports.spans import spans
 from cxrlab.exports.words import say
 
 _CODES = {"en": "en", "zh": "zh-Hans"}
+_LONG = 24
+"""A text of the rows that takes more columns than this is broken into lines."""
+
 _MARKS = {ranking.BEST: "strong", ranking.SECOND: "u"}
 
 STYLE = """
@@ -30,7 +33,8 @@ body { margin: 0 auto; padding: 2rem 1.5rem; max-width: max-content; color: var(
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums;
   border-block: 2px solid var(--ink); }
-caption { text-align: start; font-size: 1.25rem; font-weight: 600; padding-block-end: .6rem; }
+h1 { font-size: 1.35rem; margin-block: 0 .2rem; }
+caption { text-align: start; color: var(--dim); padding-block-end: .6rem; }
 th, td { padding: .3rem .7rem; text-align: end; white-space: nowrap; vertical-align: baseline; }
 th { font-weight: 600; }
 thead { border-block-end: 1px solid var(--ink); }
@@ -39,7 +43,7 @@ thead tr:first-child [colspan], thead tr:first-child [data-over] { text-align: c
 tbody tr:nth-child(even) > * { background: var(--shade); }
 tbody + tbody { border-block-start: 1px solid var(--rule); }
 tbody th, .text { text-align: start; }
-td.text { white-space: normal; overflow-wrap: break-word; max-width: 24em; }
+td.long { white-space: normal; overflow-wrap: break-word; min-width: 14em; max-width: 24em; }
 th[scope=rowgroup] { font-weight: 400; font-style: italic; color: var(--dim); }
 tbody th[scope=row] { position: sticky; inset-inline-start: 0; background: var(--paper); }
 tbody tr:nth-child(even) > th[scope=row] { background: var(--shade); }
@@ -56,6 +60,7 @@ h2 { font-size: 1rem; margin-block: 1.5rem .4rem; }
   @page { size: landscape; margin: 12mm; }
   body { padding: 0; font-size: 9pt; max-width: none; }
   .scroll { overflow: visible; }
+  tbody th[scope=row] { position: static; }
   th, td { padding: .15rem .3rem; white-space: normal; }
   thead { display: table-header-group; }
   tr, li { break-inside: avoid; }
@@ -70,7 +75,7 @@ def page(layout: Layout) -> str:
         f'<!DOCTYPE html>\n<html lang="{_CODES[layout.lang]}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(layout.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"{fragment(layout)}</main>\n</body>\n</html>\n"
+        f"<h1>{escape(layout.title)}</h1>\n{fragment(layout)}</main>\n</body>\n</html>\n"
     )
 
 
@@ -80,7 +85,7 @@ def fragment(layout: Layout) -> str:
         f'<div class="cxrlab-grid" lang="{_CODES[layout.lang]}">',
         '<div class="scroll" role="region" tabindex="0" aria-labelledby="grid-caption">',
         "<table>",
-        f'<caption id="grid-caption">{escape(layout.title)}</caption>',
+        f'<caption id="grid-caption">{escape(say("caption", layout.lang))}</caption>',
         *_head(layout),
         *_bodies(layout),
         "</table>",
@@ -129,8 +134,9 @@ def _row(line: Line) -> str:
 
 def _cell(entry: Entry) -> str:
     if entry.cell is None:
-        return f'<td class="text">{escape(entry.state)}</td>'
-    number = escape(entry.number)
+        kind = "text long" if console.length(entry.state) > _LONG else "text"
+        return f'<td class="{kind}">{escape(entry.state)}</td>'
+    number = escape(entry.number).replace(" ", "&nbsp;")
     if mark := _MARKS.get(entry.rank):
         number = f"<{mark}>{number}</{mark}>"
     own = " ".join(filter(None, (number, _aside(entry.spread)))) + _raised(entry.notes)
@@ -139,7 +145,8 @@ def _cell(entry: Entry) -> str:
 
 
 def _aside(text: str) -> str:
-    return f'<span class="aside">{escape(text)}</span>' if text else ""
+    said = escape(text).replace(" ", "&nbsp;")
+    return f'<span class="aside">{said}</span>' if text else ""
 
 
 def _raised(numbers: Sequence[int]) -> str:

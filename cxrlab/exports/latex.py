@@ -55,28 +55,62 @@ _SPECIAL = {
 _ANY = re.compile("|".join([*map(re.escape, _SPECIAL), "-(?=-)"]))
 _BETWEEN = re.compile(r"(?<=[\u2e80-\u9fff\uff00-\uffef]) (?=[\u2e80-\u9fff\uff00-\uffef])")
 """A blank between Chinese characters, which LaTeX would drop."""
+_LINE, _FITS = 90, 36
+"""Characters of a note that stand in one line, and how many lines may float."""
+
+_COLUMNS = 8
+"""A table of more columns than this is hard to read on a narrow page."""
+
 _OPENING = re.compile(r'(?<![^\s(\[{])"(?=\S)')
 
 
 def table(layout: Layout) -> str:
-    """Return a `table` environment with its notes below it."""
+    """Return a `table` environment with its notes below it.
+
+    Where the notes could fill a page they follow the table as paragraphs, and it does not float:
+    LaTeX would cut off what is longer than a page.
+    """
     columns = "l" + "".join("r" if head.column else "l" for head in layout.heads)
-    lines = [
-        r"\begin{table}[htbp]",
-        r"  \centering",
+    rows = [r"\toprule", *_head(layout), *_rows(layout), r"\bottomrule"]
+    body = [
         rf"  \caption{{{escape(layout.title)}}}",
         r"  \label{tab:cxrlab-grid}",
         r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"  \begin{{tabular}}{{{columns}}}",
-        *(f"    {line}" for line in [r"\toprule", *_head(layout), *_rows(layout), r"\bottomrule"]),
+        *(f"    {row}" for row in rows),
         r"  \end{tabular}}",
-        *(f"  {line}" for line in _notes(layout)),
-        r"\end{table}",
     ]
-    text = "\n".join(lines) + "\n"
+    notes = _notes(layout)
+    floats = sum(len(note) // _LINE + 1 for note in notes) + len(layout.lines) <= _FITS
+    text = "\n".join(_floating(body, notes) if floats else _standing(body, notes)) + "\n"
+    wider = len(layout.heads) > _COLUMNS
     wide = any(unicodedata.east_asian_width(sign) in "WF" for sign in text)
     packages = "booktabs, graphicx" + (", ctex (with xelatex)" if wide else "")
-    return f"% needs: {packages}\n{text}"
+    hint = "% on a narrow page: fewer by `--columns`, or turned by pdflscape\n" if wider else ""
+    return f"% needs: {packages}\n{hint}{text}"
+
+
+def _floating(body: Sequence[str], notes: Sequence[str]) -> list[str]:
+    below = [
+        r"  \par\medskip",
+        r"  \begin{minipage}{\linewidth}\footnotesize\raggedright",
+        *(f"  {note}" for note in notes),
+        r"  \end{minipage}",
+    ]
+    start = [r"\begin{table}[htbp]", r"  \centering"]
+    return [*start, *body, *(below if notes else []), r"\end{table}"]
+
+
+def _standing(body: Sequence[str], notes: Sequence[str]) -> list[str]:
+    return [
+        r"\par\noindent\begin{minipage}{\linewidth}\centering",
+        r"  \makeatletter\def\@captype{table}\makeatother",
+        *body,
+        r"\end{minipage}\par\medskip",
+        r"{\footnotesize\raggedright\setlength{\parindent}{0pt}",
+        *notes,
+        "}",
+    ]
 
 
 def _head(layout: Layout) -> list[str]:
@@ -145,15 +179,7 @@ def _notes(layout: Layout) -> list[str]:
         for number, note in enumerate(layout.footnotes, start=1)
     ]
     told += [_prose(note) for note in layout.general]
-    if not told:
-        return []
-    notes = [rf"{note}\par" for note in told]
-    return [
-        r"\par\medskip",
-        r"\begin{minipage}{\linewidth}\footnotesize\raggedright",
-        *notes,
-        r"\end{minipage}",
-    ]
+    return [rf"{note}\par" for note in told]
 
 
 def _prose(note: str) -> str:

@@ -14,6 +14,10 @@ LANGUAGES: tuple[Lang, ...] = ("en", "zh")
 WORDS: dict[str, tuple[str, str]] = {
     # headings
     "title": ("Comparison of methods", "方法对比"),
+    "caption": (
+        "Every method on every task, by the share of the labels",
+        "各方法在各任务、各标注比例下的结果",
+    ),
     "method": ("method", "方法"),
     "number": ("number", "序号"),
     "description": ("description", "描述"),

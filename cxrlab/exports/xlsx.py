@@ -42,7 +42,7 @@ def workbook(layout: Layout) -> bytes:
     sheet.title = say("grid", layout.lang)
     _grid(sheet, layout)
     _cells(book.create_sheet(say("cells", layout.lang)), layout)
-    _notes(book.create_sheet(say("notes", layout.lang)), layout)
+    _notes(book.create_sheet(say("notes", layout.lang).lower()), layout)
     book.properties.title = layout.title
     out = io.BytesIO()
     book.save(out)

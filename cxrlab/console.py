@@ -20,6 +20,9 @@ import typer
 NARROWEST = 12
 """A column that gives way keeps at least this many characters (unitless)."""
 
+_FIRST_COMBINING = "\u0300"
+"""No character before it is wide, and none combines."""
+
 LABEL = 12
 """How many columns the labels of facts take."""
 
@@ -81,6 +84,8 @@ def paint(text: str, style: str) -> str:
 
 def length(text: str) -> int:
     """Return how many columns `text` takes; wide East Asian characters take two."""
+    if not text or max(text) < _FIRST_COMBINING:  # nearly all, and ten times as quick
+        return len(text)
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(bool(unicodedata.combining(c)) for c in text)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from cxrlab import text
 from cxrlab.columns import Column, Unit
@@ -48,6 +49,8 @@ DIFFERENCES = {
     "encoder": "encoder",
 }
 """What tells groups of one cell apart, and what it is called."""
+
+_TOLD_APART = attrgetter(*DIFFERENCES)
 
 Place = tuple[str, str, int | None, str]
 """A cell's method, task, ratio and metric."""
@@ -206,68 +209,64 @@ def choose(groups: Sequence[Group], *, better: str, stale: Collection[Group] = (
 
 def differences(groups: Sequence[Group]) -> tuple[str, ...]:
     """Return in what groups of one cell differ, so that they are not averaged."""
+    parts = zip(*map(_TOLD_APART, groups), strict=True)
     return tuple(
         called
-        for name, called in DIFFERENCES.items()
-        if len({getattr(group, name) for group in groups}) > 1
+        for called, values in zip(DIFFERENCES.values(), parts, strict=True)
+        if any(value != values[0] for value in values)
     )
 
 
-def filled(base: Cell, group: Group | None, *, others: int) -> Cell:
-    """Return `base` with the number of `group`; as it is where there is none."""
-    if group is None:
-        return base
-    return replace(
-        base,
-        value=group.mean,
-        sd=group.sd if group.n > 1 else None,
-        n=group.n,
-        low=group.low,
-        high=group.high,
-        others=others,
-        run_ids=tuple(group.run_ids),
-        recipe=group.recipe,
-        preset=group.preset,
-        validated=group.selected_value is not None,
-        state="succeeded",
-        train_split=group.train_split,
-        test_split=group.test_split,
-    )
+Facts = dict[str, Any]
+"""Some fields of a cell. A cell is made once of all of them, which is what a large grid costs."""
 
 
-def with_paper(cell: Cell, published: Paper | None) -> Cell:
-    """Return `cell` with the paper's number: the one known here, else the one a notebook cites."""
+def filled(group: Group) -> Facts:
+    """Return what a cell says that shows the number of `group`."""
+    return {
+        "value": group.mean,
+        "sd": group.sd if group.n > 1 else None,
+        "n": group.n,
+        "low": group.low,
+        "high": group.high,
+        "run_ids": group.run_ids,
+        "recipe": group.recipe,
+        "preset": group.preset,
+        "validated": group.selected_value is not None,
+        "train_split": group.train_split,
+        "test_split": group.test_split,
+    }
+
+
+def cited(published: Paper | None, told: Sequence[Number]) -> Facts:
+    """Return the paper's number: the one known here, else the one a notebook cites."""
     if published is not None:
-        return replace(cell, paper=published.value, paper_source=published.source)
-    for number in reversed(cell.notebook):
+        return {"paper": published.value, "paper_source": published.source}
+    for number in reversed(told):
         if number.origin == "paper":
             source = number.cited or f"cited in {number.source}, line {number.line}"
-            return replace(cell, paper=number.value, paper_source=source)
-    return cell
+            return {"paper": number.value, "paper_source": source}
+    return {}
 
 
-def copied(cell: Cell) -> Cell:
-    """Return `cell` with a notebook's own number where it has none by runs of this lab."""
-    if cell.value is not None:
-        return cell
-    for number in reversed(cell.notebook):
+def copied(told: Sequence[Number]) -> Facts:
+    """Return a notebook's own number, for a cell that has none by runs of this lab."""
+    for number in reversed(told):
         if number.origin == "own":
-            return replace(
-                cell,
-                value=number.value,
-                sd=number.sd,
-                n=number.n or 0,
-                low=number.low,
-                high=number.high,
-                preset=FOREIGN,
-            )
-    return cell
+            return {
+                "value": number.value,
+                "sd": number.sd,
+                "n": number.n or 0,
+                "low": number.low,
+                "high": number.high,
+                "preset": FOREIGN,
+                "state": "foreign",
+            }
+    return {}
 
 
-def floor_of(group: Group | None, others: Iterable[Group]) -> float | None:
+def floor_of(group: Group, others: Iterable[Group]) -> float | None:
     """Return what predicting nothing scores where `group` was tested; None where none says."""
-    if group is None:
-        return None
     same = (group.recipe, group.train_split, group.test_split)
     found = (o for o in others if (o.recipe, o.train_split, o.test_split) == same)
     return next((other.mean for other in found), None)
@@ -293,34 +292,28 @@ def marked(cells: Sequence[Cell]) -> list[Cell]:
             return TEST_SPLIT
         return TRAIN_LIST if cell.train_split != train else ""
 
-    return [replace(cell, other=other(cell)) for cell in cells]
+    return [replace(cell, other=why) if (why := other(cell)) else cell for cell in cells]
 
 
-def with_state(cell: Cell, runs: Sequence[OpenRun]) -> Cell:
-    """Return `cell` with the state that its unfinished `runs` give it.
+def under_way(facts: Facts, runs: Sequence[OpenRun]) -> Facts:
+    """Return the state that its unfinished `runs` give a cell; nothing where they give none.
 
     A number stands against runs that were stopped, lost or failed, but not against one that is
     running or waits: that one will change it.
     """
     by_state = {run.state: run for run in reversed(runs)}
-    counts = UNDER_WAY if cell.value is None else UNDER_WAY[:3]
+    counts = UNDER_WAY if facts.get("value") is None else UNDER_WAY[:3]
     state = next((name for name in counts if name in by_state), "")
     if not state:
-        return replace(cell, state=settled(cell))
+        return {}
     run = by_state[state]
     share = run.done / run.total if run.done is not None and run.total else None
-    alike = (id for r in runs if r.state == state for id in (r.run_ids or (r.run_id,)))
-    ids = cell.run_ids or tuple(alike)
-    return replace(cell, state=state, progress=share if state == "running" else None, run_ids=ids)
-
-
-def settled(cell: Cell) -> str:
-    """Return the state of a cell for which nothing is under way."""
-    if cell.value is None:
-        return "empty"
-    if cell.number_told is not None:
-        return "foreign"
-    return "stale" if cell.stale else "succeeded"
+    ids = (id for r in runs if r.state == state for id in (r.ids or r.run_id).split())
+    return {
+        "state": state,
+        "progress": share if state == "running" else None,
+        "run_ids": facts.get("run_ids") or tuple(ids),
+    }
 
 
 def build(
@@ -358,30 +351,34 @@ def build(
 
     def cell(method: str, column: Column) -> Cell:
         key = (method, column.task, column.ratio, column.metric)
-        base = with_paper(
-            Cell(
-                method=method,
-                task=column.task,
-                ratio=column.ratio,
-                metric=column.metric,
-                unit=column.unit,
-                notebook=told.get(key, ()),
-            ),
-            published.get(key),
-        )
+        numbers = told.get(key, ())
+        facts: Facts = {
+            "method": method,
+            "task": column.task,
+            "ratio": column.ratio,
+            "metric": column.metric,
+            "unit": column.unit,
+            "notebook": numbers,
+            **cited(published.get(key), numbers),
+        }
         if column.task == PRETRAIN and not methods[method].pretrains:
-            return replace(base, state="none")
+            return Cell(**facts, state="none")
         candidates = finished.get(key, [])
         stale = {group: why for group in candidates if (why := reason(group, encoders or {}))}
         chosen = choose(candidates, better=column.better, stale=stale)
-        floor = floor_of(chosen, finished.get((*key[:3], f"{column.metric}_nothing"), []))
-        number = replace(
-            filled(base, chosen, others=len(candidates) - 1),
-            floor=floor,
-            differs=differences(candidates) if len(candidates) > 1 else (),
-            stale=stale.get(chosen, "") if chosen else "",
-        )
-        return with_state(copied(number), waiting.get(key[:3], []))
+        if chosen is None:
+            facts |= copied(numbers)
+        else:
+            nothing = finished.get((*key[:3], f"{column.metric}_nothing"), [])
+            facts |= filled(chosen)
+            facts |= {
+                "others": len(candidates) - 1,
+                "differs": differences(candidates) if len(candidates) > 1 else (),
+                "floor": floor_of(chosen, nothing) if nothing else None,
+                "stale": stale.get(chosen, ""),
+                "state": "stale" if chosen in stale else "succeeded",
+            }
+        return Cell(**(facts | under_way(facts, waiting.get(key[:3], ()))))
 
     by_column = [marked([cell(name, column) for name in methods]) for column in columns]
     rows = tuple(

@@ -73,8 +73,8 @@ class OpenRun(NamedTuple):
     recipe: str
     done: int | None
     total: int | None
-    run_ids: tuple[str, ...] = ()
-    """All runs of that cell in that state, where it stands for them."""
+    ids: str = ""
+    """All runs of that cell in that state, with blanks between, where it stands for them."""
 
 
 class Encoder(NamedTuple):
@@ -97,13 +97,13 @@ def groups(db: Database, wanted: Collection[tuple[str, str]] | None = None) -> l
 
     Args:
         db: the registry; what is worked out is kept there, unless others keep it busy.
-        wanted: pairs of task and metric; None for all.
+        wanted: pairs of task and metric; None for all, in order.
     """
     fresh = _worked_out(db)
     kept = [g for g in _kept(db, wanted) if (g.method, g.task, g.ratio) not in fresh]
     new = (g for some in fresh.values() for g in some)
     kept += [g for g in new if wanted is None or (g.task, g.metric) in wanted]
-    return sorted(kept, key=_order)
+    return sorted(kept, key=_order) if wanted is None else kept
 
 
 def open_runs(db: Database) -> list[OpenRun]:
@@ -128,7 +128,7 @@ def waiting(db: Database) -> list[OpenRun]:
         group by state, method, task, ratio
         """
     )
-    found = [OpenRun._make((*row[:8], tuple(row[8].split()))) for row in rows]
+    found = [OpenRun._make(row[:9]) for row in rows]
     running = db.conn.execute(
         """
         select method, task, ratio, id, state, recipe, done, total from runs
@@ -138,7 +138,7 @@ def waiting(db: Database) -> list[OpenRun]:
     newest: dict[tuple[Any, ...], OpenRun] = {}
     for run in itertools.starmap(OpenRun, running):
         first = newest.setdefault(run[:3], run)
-        newest[run[:3]] = first._replace(run_ids=(*first.run_ids, run.run_id))
+        newest[run[:3]] = first._replace(ids=f"{first.ids} {run.run_id}".strip())
     return [*newest.values(), *found]
 
 

@@ -82,15 +82,15 @@ def page(behind: Behind, *, columns: int) -> list[str]:
         tell("paper", f"{text.metric(cell.paper, cell.unit)}: {cell.paper_source}")
     for number in cell.notebook:
         tell("notebook", notebook_told(number))
-    for number, candidate in enumerate(behind.candidates):
-        lines += ["", *candidate_told(candidate, first=number == 0, columns=columns)]
+    for at, candidate in enumerate(behind.candidates):
+        lines += ["", *candidate_told(candidate, first=at == 0, columns=columns)]
     if behind.uncounted:
         lines.append("")
-    for number, run in enumerate(behind.uncounted):
+    for at, run in enumerate(behind.uncounted):
         said = f"{run.id}  seed {run.seed}, {text.state(run.state, run.reason)}"
         if run.state == "succeeded":
             said += ", superseded by a newer run of its seed, or without this number"
-        tell("" if number else "not counted", said)
+        tell("" if at else "not counted", said)
     if not behind.candidates and not behind.uncounted:
         tell("runs", "none yet")
     return lines

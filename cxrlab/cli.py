@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from errno import ENOENT
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -238,10 +239,21 @@ def cxrlab(
         typer.echo(ctx.get_help())
 
 
+class WithoutNumpy(MetaPathFinder):
+    """Hides numpy from this process, in which nothing may use it.
+
+    sqlite-utils imports it where it finds it, which takes a tenth of a second.
+    """
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Refuse numpy; all else is found by others."""
+        if name == "numpy":
+            raise ModuleNotFoundError("numpy is hidden from cxrlab", name=name)
+
+
 def main() -> int:
     """Run the command line of this process; never returns without an exit code."""
-    # sqlite-utils imports numpy where it finds one: a tenth of a second that no command needs
-    sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, WithoutNumpy())
     for stream in (sys.stdout, sys.stderr):  # a symbol that the locale lacks must not end a command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -40,9 +40,9 @@ def curves(
 ) -> None:
     """Write every point that runs have logged, for TensorBoard, MLflow, W&B, or as csv tables.
 
-    DIR becomes what `tensorboard --logdir DIR` or `mlflow ui --backend-store-uri DIR` opens, what
-    `wandb sync DIR/wandb/*` uploads, or a folder with a table for each run. Written again, a run
-    takes the place of what it was there. `cxrlab import` reads all four.
+    DIR becomes what `tensorboard --logdir DIR` opens, `mlflow migrate-filestore --source DIR` takes
+    over, `wandb sync DIR/wandb/*` uploads, or a folder with a table for each run. Written again, a
+    run takes the place of what it was there. `cxrlab import` reads all four.
     """
     from cxrlab import console, text
     from cxrlab.errors import Usage

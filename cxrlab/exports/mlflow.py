@@ -1,6 +1,7 @@
 """How does a run look in a file store of MLflow: one folder of plain files for each run?
 
-`mlflow ui --backend-store-uri DIR` shows it. Ids are drawn from the run's, so that a run that is
+`mlflow migrate-filestore --source DIR` takes it into a database; older versions of MLflow, and newer
+ones with `MLFLOW_ALLOW_FILE_STORE=true`, show it as it is. Ids are drawn from the run's, so that a run that is
 exported again takes the place of what it was.
 """
 

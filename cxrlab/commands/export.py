@@ -26,6 +26,13 @@ class Named(StrEnum):
     xlsx = "xlsx"
 
 
+class Style(StrEnum):
+    """How the table is laid out."""
+
+    plain = "plain"
+    notebook = "notebook"
+
+
 class Language(StrEnum):
     """What headings, states and notes are written in."""
 
@@ -42,6 +49,13 @@ def export(
             help="Language of headings, states and notes.", show_default="that of cxrlab.toml"
         ),
     ] = None,
+    style: Annotated[
+        Style,
+        typer.Option(
+            help="`notebook`: the table of a lab notebook, cell for cell, as HTML that Markdown "
+            "shows too; in markdown and html.",
+        ),
+    ] = Style.plain,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,36 +92,43 @@ def export(
     """
     from cxrlab import console
     from cxrlab.cells import grid_settings, read_grid
-    from cxrlab.exports import forms
+    from cxrlab.exports import forms, notebook
     from cxrlab.exports.layout import arranged
 
     chosen = forms.Form(form.value)
-    check_target(chosen, into, out)
+    as_notebook = style is Style.notebook
+    check_target(chosen, into, out, as_notebook=as_notebook)
     with opened(ctx) as (lab, db):
-        shown = read_grid(db, grid_settings(lab.settings.grid, method, columns))
+        asked = grid_settings(lab.settings.grid, method, columns)
         spoken = lang.value if lang else lab.settings.language
-    written = forms.write(arranged(shown, "zh" if spoken == "zh" else "en"), chosen)
+        shown = read_grid(db, notebook.settings_for(asked) if as_notebook else asked, spoken)
+    if as_notebook:
+        written = forms.as_notebook(notebook.html_table(shown, lang=spoken))
+    else:
+        written = forms.write(arranged(shown, "zh" if spoken == "zh" else "en"), chosen)
     target = into or out
     changed = put(written, into, out)
     if as_json:
         console.facts(facts(written, chosen, target, spoken, changed=changed))
     elif target is None:
-        console.fact(written.content.decode().rstrip("\n"))
+        console.fact(text_of(written).rstrip("\n"))
     elif changed:
         console.say(f"wrote the grid {'into' if into else 'to'} {target}")
     else:
         console.say(f"{target} has this very grid already")
 
 
-def check_target(form: Form, into: Path | None, out: Path | None) -> None:
-    """Refuse a place that cannot take this form.
+def check_target(form: Form, into: Path | None, out: Path | None, *, as_notebook: bool) -> None:
+    """Refuse a place or a style that does not go with this form.
 
     Raises:
-        Usage: both places, or one that does not fit.
+        Usage: both places, or one that does not fit; a notebook in another form than HTML.
     """
     from cxrlab.errors import Usage
     from cxrlab.exports import forms
 
+    if as_notebook and form not in (forms.Form.markdown, forms.Form.html):
+        raise Usage(f"a notebook's table is HTML, not {form}", "leave out `--format`")
     if into is not None and out is not None:
         raise Usage("`--into` and `--out` exclude each other", "leave one of them")
     if into is not None and forms.markers_of(form) is None:
@@ -127,13 +148,18 @@ def put(written: Written, into: Path | None, out: Path | None) -> bool:
     return files.put_into(into, written.part, written.markers)
 
 
+def text_of(written: Written) -> str:
+    """Return what is printed: the file's text without the mark that only a file needs."""
+    return written.content.decode().removeprefix("\ufeff")
+
+
 def facts(
     written: Written, form: Form, target: Path | None, lang: str, *, changed: bool
 ) -> dict[str, Any]:
     """Return what `--json` tells: the text, unless it is none."""
     told: dict[str, Any] = {"format": form.value, "lang": lang}
     if form.value != "xlsx":
-        told["text"] = written.content.decode() if written.part is None else written.part
+        told["text"] = text_of(written) if written.part is None else written.part
     if target is not None:
         told |= {"file": str(target), "changed": changed}
     return told

@@ -36,6 +36,11 @@ def write(layout: Layout, form: Form) -> Written:
     return _WRITERS[form](layout)
 
 
+def as_notebook(table: str) -> Written:
+    """Return a notebook's table, which is HTML in Markdown as well."""
+    return Written(table.encode(), table, COMMENTS)
+
+
 def markers_of(form: Form) -> Markers | None:
     """Return the markers that a form stands between; None where it fills a file alone."""
     return {Form.markdown: COMMENTS, Form.html: COMMENTS, Form.latex: PERCENT}.get(form)

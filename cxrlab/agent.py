@@ -35,7 +35,9 @@ from cxrlab import gpus, launch, notify, refresh, runner, text
 from cxrlab.access import what
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
-from cxrlab.lab import Lab, Place, find_lab, read_settings
+from cxrlab.lab import Lab, find_lab
+from cxrlab.settings import Place
+from cxrlab.settings_file import read_settings
 from store import claims, notices, queue, results, runs
 from store.db import StoreError, open_store, writing
 from trainers import catalog

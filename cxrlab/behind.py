@@ -1,4 +1,4 @@
-"""What stands behind a cell of the grid: which runs, made how, from what, and what else competes?"""
+"""What stands behind a cell of the grid: which runs, made how, and what else competes?"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cxrlab import cloning, columns, descent, grid, stale
 from cxrlab.cells import read_grid
 from cxrlab.columns import Column
 from cxrlab.errors import NotFound, Usage, unknown_name
-from cxrlab.lab import GridSettings
+from cxrlab.settings import GridSettings
 from store import artifacts, cells, results, runs
 from store.cells import Group
 from store.runs import Run

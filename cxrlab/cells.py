@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from cxrlab import columns, grid, status
-from cxrlab.lab import GridSettings
+from cxrlab.settings import GridSettings
 from store import cells, notebook, runs
 from trainers.catalog import METHODS, PRETRAIN, MethodEntry
 

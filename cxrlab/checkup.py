@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 
 from cxrlab import agent, gpus, text, weights
 from cxrlab.errors import CxrlabError
-from cxrlab.lab import Lab, cores
+from cxrlab.lab import Lab
+from cxrlab.settings import cores
 from store import runs
 from store.db import StoreError, open_store, writing
 from trainers import catalog

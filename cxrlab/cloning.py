@@ -1,7 +1,7 @@
 """What run comes of another one with some of its settings changed?
 
 What a run was told beyond its cell is read from its command; where its encoder came from, from its
-row. A clone is planned and queued like any other run, so one that the lab has already is not queued.
+row. A clone is planned and queued like any other run, so one that the lab has is not queued.
 """
 
 from __future__ import annotations

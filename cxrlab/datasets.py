@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from cxrlab import copies, text, versions
 from cxrlab.errors import BadInput, CxrlabError, NotFound, Usage
-from cxrlab.lab import Lab, cores, set_data_root
+from cxrlab.lab import Lab, set_data_root
+from cxrlab.settings import cores
 from trainers import catalog
 
 Progress = Callable[[int, int], None]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from cxrlab import text
 from cxrlab.errors import CxrlabError
-from cxrlab.lab import Place
+from cxrlab.settings import Place
 
 LIMIT_S = 20.0
 """How long one place may take to answer."""
@@ -85,8 +85,8 @@ def _post(place: Place, word: Word, environment: Mapping[str, str]) -> None:
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise NotTold(f"`{place.name}`: {place.url_env} holds no http address")
     headers, body = _FORMS[place.form](word)
-    request = urllib.request.Request(url, data=body, headers=headers, method="POST")  # noqa: S310
-    with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:  # noqa: S310
+    request = urllib.request.Request(url, data=body, headers=headers, method="POST")
+    with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
         answer.read(65536)
 
 

@@ -252,8 +252,8 @@ def prepare_set(
     copy as long as the tables it was made from have not changed.
     """
     from cxrlab import console, datasets, text
-    from cxrlab.lab import cores
     from cxrlab.meter import meter
+    from cxrlab.settings import cores
 
     lab = set_to_prepare(ctx, name, root)
     options: dict[str, str | None] = {"px": str(px), "store": store.value}

@@ -101,7 +101,9 @@ def demo_lab(folder: Path) -> Lab:
         Usage: the folder holds something else.
     """
     from cxrlab.errors import Usage
-    from cxrlab.lab import cores, make_lab, read_settings
+    from cxrlab.lab import make_lab
+    from cxrlab.settings import cores
+    from cxrlab.settings_file import read_settings
 
     if folder.exists() and not folder.is_dir():
         raise Usage(f"{folder} is not a folder", "`--dir DIR` names another")
@@ -127,7 +129,7 @@ def demo_lab(folder: Path) -> Lab:
 def forecast(lab: Lab, *, count: int) -> str:
     """Return about how long the demo will take, and what it will do, in words."""
     from cxrlab import text
-    from cxrlab.lab import cores
+    from cxrlab.settings import cores
     from trainers.catalog import PRETRAIN
 
     all_runs = wants(lab)

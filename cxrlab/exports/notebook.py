@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxrlab import columns, text
 from cxrlab.columns import Column, kind_of
 from cxrlab.grid import Cell, Grid, Row
-from cxrlab.lab import GridSettings
+from cxrlab.settings import GridSettings
 from trainers.catalog import PRETRAIN, TASKS
 
 if TYPE_CHECKING:

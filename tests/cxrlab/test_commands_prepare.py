@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from cxrlab import cli, copies, programs, versions
 from cxrlab.errors import BadInput
-from cxrlab.lab import DataSettings, Lab, make_lab
+from cxrlab.lab import Lab, make_lab
 from cxrlab.plan import Step
+from cxrlab.settings import DataSettings
 from store import intake, results
 from trainers.events import EventLog
 

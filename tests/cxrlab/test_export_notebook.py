@@ -12,7 +12,7 @@ from cxrlab.cells import read_grid
 from cxrlab.exports import notebook as exported
 from cxrlab.grid import Cell
 from cxrlab.imports import notebook as imported
-from cxrlab.lab import GridSettings
+from cxrlab.settings import GridSettings
 from store import intake, notebook, runs
 from trainers.events import EventLog
 

@@ -9,7 +9,7 @@ from cxrlab import columns, grid
 from cxrlab.cells import grid_settings, read_grid
 from cxrlab.errors import BadInput, NotFound, Usage
 from cxrlab.exports import facts
-from cxrlab.lab import GridSettings
+from cxrlab.settings import GridSettings
 from store import runs
 from store.cells import Group, OpenRun
 from trainers import catalog

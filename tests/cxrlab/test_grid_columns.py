@@ -14,7 +14,7 @@ from cxrlab import cli, columns, lab
 from cxrlab.cells import grid_settings, read_grid
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.exports.plain import page
-from cxrlab.lab import GridSettings
+from cxrlab.settings import GridSettings
 from store import intake, runs
 from trainers import catalog, metrics
 from trainers.events import EventLog

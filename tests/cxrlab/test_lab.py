@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from cxrlab import lab as labs
+from cxrlab import settings as known
+from cxrlab import settings_file
 from cxrlab.errors import NotFound, Usage
 
 
@@ -13,9 +15,9 @@ def made(tmp_path: Path) -> labs.Lab:
     return labs.make_lab(tmp_path / "lab")
 
 
-def written(made: labs.Lab, text: str) -> labs.Settings:
+def written(made: labs.Lab, text: str) -> known.Settings:
     made.settings_file.write_text(text)
-    return labs.read_settings(made.settings_file)
+    return settings_file.read_settings(made.settings_file)
 
 
 def complaint(made: labs.Lab, text: str) -> Usage:
@@ -28,7 +30,7 @@ def test_a_new_lab_has_its_folders_and_the_default_settings(made: labs.Lab) -> N
     assert made.runs_dir.is_dir()
     assert made.pretrained_dir.is_dir()
     assert made.registry.parent.is_dir()
-    assert made.settings == labs.Settings()
+    assert made.settings == known.Settings()
 
 
 def test_making_a_lab_again_overwrites_nothing(made: labs.Lab) -> None:
@@ -47,14 +49,14 @@ def test_every_commented_example_of_a_new_settings_file_is_valid(made: labs.Lab)
     settings = written(made, "\n".join(woken))
     assert settings.grid.columns == ("siim:10", "siim:100")
     assert settings.data["siim"].root == Path("/dataset/siim")
-    assert settings.launch == labs.LaunchSettings(limits={"report": 1})
+    assert settings.launch == known.LaunchSettings(limits={"report": 1})
 
 
 def test_defaults_share_the_cores_among_the_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(9)))
-    launch = labs.LaunchSettings()
+    launch = known.LaunchSettings()
     assert (launch.cpu_slots, launch.threads) == (4, 2)
-    assert labs.LaunchSettings(cpu_slots=20).threads == 1
+    assert known.LaunchSettings(cpu_slots=20).threads == 1
 
 
 def test_a_lab_is_found_from_any_folder_below_it(made: labs.Lab) -> None:
@@ -156,7 +158,7 @@ def test_setting_a_root_twice_leaves_one(made: labs.Lab) -> None:
 def test_setting_a_root_adds_a_table_where_there_is_none(made: labs.Lab) -> None:
     made.settings_file.write_text('language = "en"\n')
     changed = labs.set_data_root(made, "nih", root=Path("/n"))
-    assert changed.settings.data == {"nih": labs.DataSettings(Path("/n"))}
+    assert changed.settings.data == {"nih": known.DataSettings(Path("/n"))}
 
 
 def test_a_root_given_in_another_form_is_left_to_the_person(made: labs.Lab) -> None:

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from cxrlab import agent, cli, notify
 from cxrlab.errors import Usage
-from cxrlab.lab import Lab, Place, find_lab
+from cxrlab.lab import Lab, find_lab
+from cxrlab.settings import Place
 from store import runs
 
 WORD = notify.Word(

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from cxrlab import cli, restricted
 from cxrlab.errors import NotFound
-from cxrlab.lab import Lab, find_lab, make_lab, read_settings, set_data_root
+from cxrlab.lab import Lab, find_lab, make_lab, set_data_root
+from cxrlab.settings_file import read_settings
 from cxrlab.tui import reading, telling
 from store import intake, runs
 from trainers.events import EventLog

@@ -10,7 +10,7 @@ import pytest
 from cxrlab import grid, stale
 from cxrlab.cells import read_grid
 from cxrlab.exports import facts
-from cxrlab.lab import GridSettings
+from cxrlab.settings import GridSettings
 from store import intake, notebook, runs
 from store.cells import Encoder, Group
 from store.finished import Start

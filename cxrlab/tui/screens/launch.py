@@ -19,7 +19,8 @@ from cxrlab import agent, launch
 from cxrlab import plan as plans
 from cxrlab.errors import CxrlabError, Usage
 from cxrlab.harmless import harmless
-from cxrlab.lab import PRESETS, Lab
+from cxrlab.lab import Lab
+from cxrlab.settings import PRESETS
 from cxrlab.tui import reading
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import Launched, Trouble

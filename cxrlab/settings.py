@@ -1,0 +1,111 @@
+"""What can a lab be told? Every setting of `cxrlab.toml`, with its default.
+
+`cxrlab.settings_file` reads them from the file, and writes a new lab's file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+PRESETS = ("paper", "quick")
+LANGUAGES = ("en", "zh")
+ENDS = ("succeeded", "failed", "stopped", "lost")
+FORMS = ("ntfy", "slack", "feishu", "dingtalk", "json", "email")
+MAIL_KEYS = ("to", "sender", "server", "user", "password_env")
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def default_slots() -> int:
+    """Return how many runs without a GPU go at once where nothing is said."""
+    return max(1, cores() // 2)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """`[data.NAME]`: where a data set lies, and which one it is."""
+
+    root: Path
+    version: str = ""
+    """What a person calls this state of it, such as `V3`; runs say so in their results."""
+    prepared: Path | None = None
+    """Where its prepared copy lies, if not in the lab's own folder."""
+    restricted: bool = False
+    """Whether its terms of use forbid that its reports and images are shown to others."""
+
+
+@dataclass(frozen=True)
+class LaunchSettings:
+    """`[launch]`: what runs may use of this machine, and how they are started."""
+
+    gpus: int | Literal["all"] = "all"
+    cpu_slots: int = field(default_factory=default_slots)
+    threads: int = 0
+    stop_grace_s: float = 120.0
+    preset: str = "paper"
+    pretrain_program: str = "trainers.pretrain"
+    finetune_program: str = "trainers.finetune"
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """`[launch.limits]`: how many runs of a task may run at once; no limit where none is named."""
+    hold_after: int = 3
+    """After how many failures alike the rest of that method and task is held; 0 for never."""
+
+    def __post_init__(self) -> None:
+        if not self.threads:
+            object.__setattr__(self, "threads", max(1, cores() // self.cpu_slots))
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """`[grid]`: which rows and columns are shown, in this order; empty means all.
+
+    A variant of a method, such as `mrm+hog`, is then shown where it has runs.
+    """
+
+    methods: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Words as `cxrlab.columns` reads them: `siim`, `siim:10`, `report:BLEU-1`, `notebook`."""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """`[grid.groups]`: names that stand for several methods, or for several columns."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """`[notify.NAME]`: somebody to tell. Addresses and passwords are named, never written down."""
+
+    name: str
+    form: str
+    url_env: str = ""
+    """The environment variable that holds a webhook's address."""
+    to: str = ""
+    sender: str = ""
+    server: str = ""
+    """Host and port of the SMTP server."""
+    user: str = ""
+    password_env: str = ""
+
+
+@dataclass(frozen=True)
+class NotifySettings:
+    """`[notify]`: who is told that a run has ended, and of which ends."""
+
+    on: tuple[str, ...] = ("failed", "lost", "succeeded")
+    places: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `cxrlab.toml` says, defaults included."""
+
+    data: Mapping[str, DataSettings] = field(default_factory=dict)
+    launch: LaunchSettings = field(default_factory=LaunchSettings)
+    grid: GridSettings = field(default_factory=GridSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
+    language: str = "en"

@@ -1,0 +1,305 @@
+"""How are a lab's settings read from `cxrlab.toml`, and what does a new file of them say?
+
+Relative paths in it start at the lab, wherever a command is called from. What cannot work is
+refused with the file, the line and the key.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cxrlab import columns
+from cxrlab.errors import CxrlabError, Usage, nearest
+from cxrlab.settings import (
+    ENDS,
+    FORMS,
+    LANGUAGES,
+    MAIL_KEYS,
+    PRESETS,
+    DataSettings,
+    GridSettings,
+    LaunchSettings,
+    NotifySettings,
+    Place,
+    Settings,
+    cores,
+    default_slots,
+)
+from trainers import catalog
+
+
+def read_settings(path: Path) -> Settings:
+    """Return what a `cxrlab.toml` says.
+
+    Raises:
+        Usage: it is not TOML, a key is unknown (the nearest known one is named), or a value
+            does not fit.
+    """
+    source = path.read_text(encoding="utf-8")
+    try:
+        document = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as error:
+        raise Usage(f"{path} is not TOML: {error}") from None
+    reader = _Reader(path, source)
+    reader.check_keys("", document, ("data", "launch", "grid", "notify", "language"))
+    return Settings(
+        data=_data(reader, reader.table("", document, "data")),
+        launch=_launch(reader, reader.table("", document, "launch")),
+        grid=_grid(reader, reader.table("", document, "grid")),
+        notify=_notify(reader, reader.table("", document, "notify")),
+        language=reader.choice("", document, "language", LANGUAGES, "en"),
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads values out of one settings file, and names the file, line and key that are wrong."""
+
+    path: Path
+    source: str
+
+    def fail(self, table: str, key: str, problem: str, hint: str = "") -> NoReturn:
+        line = _line_of(self.source, table, key)
+        place = f"{self.path}:{line}" if line else str(self.path)
+        full = f"{table}.{key}" if table else key
+        raise Usage(f"{place}: `{full}` {problem}", hint)
+
+    def check_keys(self, table: str, given: Mapping[str, Any], known: Collection[str]) -> None:
+        for key in given:
+            if key not in known:
+                close = nearest(key, known)
+                prefix = f"{table}." if table else ""
+                hint = f"did you mean `{prefix}{close}`?" if close else f"known: {', '.join(known)}"
+                self.fail(table, key, "is no setting", hint)
+
+    def table(self, within: str, given: Mapping[str, Any], key: str) -> dict[str, Any]:
+        value = given.get(key, {})
+        if not isinstance(value, dict):
+            self.fail(within, key, "must be a table", f"write `[{key}]` on a line of its own")
+        return value
+
+    def whole(self, table: str, given: Mapping[str, Any], key: str, least: int, other: int) -> int:
+        value = given.get(key, other)
+        if (
+            not isinstance(value, int)
+            or isinstance(value, bool)
+            or (key in given and value < least)
+        ):
+            self.fail(table, key, f"is `{value}`; expected a whole number from {least}")
+        return value
+
+    def choice(
+        self, table: str, given: Mapping[str, Any], key: str, known: Collection[str], other: str
+    ) -> str:
+        value = given.get(key, other)
+        if value not in known:
+            self.fail(table, key, f"is `{value}`; expected one of {', '.join(known)}")
+        return str(value)
+
+    def words(self, table: str, given: Mapping[str, Any], key: str) -> tuple[str, ...]:
+        value = given.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            self.fail(table, key, "must be a list of names")
+        return tuple(value)
+
+
+def _data(reader: _Reader, tables: Mapping[str, Any]) -> dict[str, DataSettings]:
+    reader.check_keys("data", tables, catalog.DATASETS)
+    found = {}
+    for name in tables:
+        table = reader.table("data", tables, name)
+        reader.check_keys(f"data.{name}", table, ("root", "version", "prepared", "restricted"))
+        root, version, prepared = (table.get(key, "") for key in ("root", "version", "prepared"))
+        if not isinstance(root, str) or not root:
+            reader.fail("data", name, "has no `root`", 'write `root = "/where/it/lies"` below it')
+        for key, value in (("version", version), ("prepared", prepared)):
+            if not isinstance(value, str):
+                hint = f'write `{key} = "{value}"`'
+                reader.fail(f"data.{name}", key, f"is `{value}`; expected text", hint)
+        restricted = table.get("restricted", False)
+        if not isinstance(restricted, bool):
+            hint = "write `restricted = true`"
+            reader.fail(
+                f"data.{name}", "restricted", f"is `{restricted}`; expected true or false", hint
+            )
+        place = reader.path.parent
+        found[name] = DataSettings(
+            (place / Path(root).expanduser()).resolve(),
+            version.strip(),
+            (place / Path(prepared).expanduser()).resolve() if prepared else None,
+            restricted,
+        )
+    return found
+
+
+def _launch(reader: _Reader, table: Mapping[str, Any]) -> LaunchSettings:
+    known = tuple(LaunchSettings.__dataclass_fields__)
+    reader.check_keys("launch", table, known)
+    gpus = table.get("gpus", "all")
+    if gpus != "all" and (not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0):
+        reader.fail("launch", "gpus", f'is `{gpus}`; expected "all" or a whole number from 0')
+    grace = table.get("stop_grace_s", 120)
+    if not isinstance(grace, int | float) or isinstance(grace, bool) or grace < 0:
+        reader.fail("launch", "stop_grace_s", f"is `{grace}`; expected seconds from 0")
+    programs = {}
+    for key in ("pretrain_program", "finetune_program"):
+        value = table.get(key, getattr(LaunchSettings, key))
+        if not isinstance(value, str) or not value:
+            reader.fail("launch", key, "must name a module or a file ending in .py")
+        script = (reader.path.parent / Path(value).expanduser()).resolve()
+        programs[key] = str(script) if value.endswith(".py") else value
+    return LaunchSettings(
+        gpus=gpus,
+        cpu_slots=reader.whole("launch", table, "cpu_slots", 1, default_slots()),
+        threads=reader.whole("launch", table, "threads", 1, 0),
+        stop_grace_s=float(grace),
+        preset=reader.choice("launch", table, "preset", PRESETS, "paper"),
+        limits=_limits(reader, reader.table("launch", table, "limits")),
+        hold_after=reader.whole("launch", table, "hold_after", 0, LaunchSettings.hold_after),
+        **programs,
+    )
+
+
+def _limits(reader: _Reader, table: Mapping[str, Any]) -> dict[str, int]:
+    reader.check_keys("launch.limits", table, (catalog.PRETRAIN, *catalog.TASKS))
+    return {task: reader.whole("launch.limits", table, task, 1, 1) for task in table}
+
+
+def _notify(reader: _Reader, table: Mapping[str, Any]) -> NotifySettings:
+    on = reader.words("notify", table, "on") or NotifySettings.on
+    for state in on:
+        if state not in ENDS:
+            reader.fail("notify", "on", f"names `{state}`; expected some of {', '.join(ENDS)}")
+    names = [name for name in table if name != "on"]
+    return NotifySettings(on, tuple(_place(reader, name, table) for name in names))
+
+
+def _place(reader: _Reader, name: str, tables: Mapping[str, Any]) -> Place:
+    given, where = reader.table("notify", tables, name), f"notify.{name}"
+    form = reader.choice(where, given, "form", FORMS, "")
+    wanted = MAIL_KEYS if form == "email" else ("url_env",)
+    reader.check_keys(where, given, ("form", *wanted))
+    values = {key: given.get(key, "") for key in wanted}
+    for key, value in values.items():
+        needed = key in ("url_env", "to", "sender", "server")
+        if not isinstance(value, str) or (needed and not value):
+            reader.fail(where, key if key in given else "form", f"needs `{key}`, a text")
+    return Place(name, form, **values)
+
+
+def _grid(reader: _Reader, table: Mapping[str, Any]) -> GridSettings:
+    reader.check_keys("grid", table, ("methods", "columns", "groups"))
+    methods = reader.words("grid", table, "methods")
+    given = table.get("columns", [])
+    single = isinstance(given, str) and given in columns.SETS
+    named = (given,) if single else reader.words("grid", table, "columns")
+    tables = reader.table("grid", table, "groups")
+    groups = {name: reader.words("grid.groups", tables, name) for name in tables}
+    for name, members in groups.items():
+        _check_group(reader, name, members)
+    for key, check in (
+        ("methods", lambda: columns.methods_of(methods, groups)),
+        ("columns", lambda: columns.chosen(named, groups)),
+    ):
+        try:
+            check()
+        except CxrlabError as error:
+            reader.fail("grid", key, f"cannot be shown: {error.message}", error.hint)
+    return GridSettings(methods, named, groups)
+
+
+def _check_group(reader: _Reader, name: str, members: Sequence[str]) -> None:
+    """Refuse a group whose name means something else, or that is neither rows nor columns."""
+    taken = (*catalog.METHODS, *catalog.TASKS, catalog.PRETRAIN, *columns.FIELDS, *columns.SETS)
+    if name in taken:
+        reader.fail("grid.groups", name, "is a name that means something else")
+    if not members:
+        reader.fail("grid.groups", name, "is empty", "list methods, or columns")
+    try:
+        if members[0] in catalog.METHODS:
+            columns.methods_of(members, {})
+        else:
+            columns.chosen(members)
+    except CxrlabError as error:
+        reader.fail("grid.groups", name, f"cannot be shown: {error.message}", error.hint)
+
+
+def _line_of(source: str, table: str, key: str) -> int:
+    """Return the line that sets `key` in `table` or opens it as a table, or 0 where none does."""
+    full = f"{table}.{key}" if table else key
+    at = ""
+    for count, line in enumerate(source.splitlines(), start=1):
+        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
+        if header:
+            at = header[1].replace('"', "").replace(" ", "")
+            if at == full or at.startswith(f"{full}."):
+                return count
+        setting = re.match(r"\s*([A-Za-z0-9_.\"-]+)\s*=", line)
+        if setting and ".".join(filter(None, (at, setting[1].replace('"', "")))) == full:
+            return count
+    return 0
+
+
+_TEMPLATE_RECORDS = """\
+# prepared = "/fast/mimic"  # where `cxrlab data prepare` puts the copy that training reads
+# restricted = true         # by PhysioNet's terms: its reports and images are shown nowhere
+"""
+
+
+def template() -> str:
+    """Return what a new lab's `cxrlab.toml` says."""
+    data = "\n".join(
+        f'# {entry.title}: {entry.layout}\n# [data.{name}]\n# root = "/dataset/{name}"\n'
+        '# version = "V1"          # what you call its present state; results say so\n'
+        + _TEMPLATE_RECORDS
+        * (name == catalog.PRETRAIN_ENTRY.dataset)
+        for name, entry in catalog.DATASETS.items()
+    )
+    return f"""\
+# Settings of this lab. Lines that begin with # are examples or defaults: take the # away to
+# change them. Relative paths start at this folder.
+
+# language = "en"            # of reports: {", ".join(LANGUAGES)}
+
+[launch]
+# gpus = "all"               # how many GPUs runs may hold at once: "all" or a number; 0: none
+# cpu_slots = {default_slots():<3}            # how many runs without a GPU go at once
+# threads = {max(1, cores() // default_slots()):<3}              # CPU threads of each run
+# stop_grace_s = 120         # how long `cxrlab stop` waits for a last checkpoint
+# preset = "paper"           # paper: as published; quick: small, to see that all works
+# hold_after = 3             # so many failures alike hold what waits for the same; 0: never
+# limits = {{ report = 1 }}    # how many runs of a task go at once; no limit where none is named
+
+[grid]
+# methods = ["random", "mrm", "deep_mrm"]     # rows, in this order; left out: every method
+# columns = ["siim:10", "siim:100"]           # task, task:ratio or task:metric (report:BLEU-1);
+#                                             # ["notebook"]: its table; left out: every task
+# [grid.groups]                               # names for several rows or columns, to use above
+# baselines = ["random", "imagenet"]
+
+# Who is told that a run has ended. The addresses of webhooks are secrets: name the environment
+# variables that hold them (as the agent's shell has them). `cxrlab notify` tries all places.
+[notify]
+# on = ["failed", "lost", "succeeded"]
+
+# forms: {", ".join(FORMS[:-1])}
+# [notify.team]
+# form = "ntfy"
+# url_env = "CXRLAB_NTFY_URL"
+
+# [notify.mail]
+# form = "email"
+# to = "me@example.org"
+# sender = "cxrlab@example.org"
+# server = "smtp.example.org:587"
+# user = "cxrlab"
+# password_env = "CXRLAB_SMTP_PASSWORD"
+
+# Where the data lies. `cxrlab data list` shows which are found.
+
+{data}"""

@@ -15,7 +15,8 @@ from store.work import Spent
 
 RULE = (
     "most cells per hour first, a pre-training together with those that start from it; "
-    "a further seed fills no cell and comes after; what is of unknown length comes last"
+    "a further seed fills no cell and comes after, the shortest first; what is of unknown length "
+    "comes last"
 )
 """By what the order is made, in words."""
 
@@ -194,7 +195,7 @@ def order(jobs: Sequence[Job]) -> list[int]:
     densest such bundle comes first. What is of unknown length, or starts from such, comes last.
 
     Args:
-        jobs: each stands after the one it starts from; the order given breaks ties.
+        jobs: each stands after the one it starts from; of two alike, the first given comes first.
     """
     first = [i for i, job in enumerate(jobs) if job.state in UNDER_WAY]
     known, unknown = [], []
@@ -219,7 +220,8 @@ def _merged(
     jobs: Sequence[Job], later: Mapping[int | None, list[int]], start: int | None
 ) -> list[_Bundle]:
     """Return the bundles of all that starts from `start`, densest first."""
-    found = [bundle for i in later.get(start, ()) for bundle in _bundles(jobs, later, i)]
+    shortest = sorted(later.get(start, ()), key=lambda i: jobs[i].seconds or 0.0)
+    found = [bundle for i in shortest for bundle in _bundles(jobs, later, i)]
     # stable, so that what is equally dense never comes before what it starts from
     return sorted(found, key=lambda bundle: -bundle.density)
 

@@ -1,8 +1,8 @@
 """How does a run look in a file store of MLflow: one folder of plain files for each run?
 
-`mlflow migrate-filestore --source DIR` takes it into a database; older versions of MLflow, and newer
-ones with `MLFLOW_ALLOW_FILE_STORE=true`, show it as it is. Ids are drawn from the run's, so that a run that is
-exported again takes the place of what it was.
+`mlflow migrate-filestore --source DIR` takes it into a database; older versions of MLflow, and
+newer ones with `MLFLOW_ALLOW_FILE_STORE=true`, show it as it is. Ids are drawn from the run's, so
+that a run that is exported again takes the place of what it was.
 """
 
 from __future__ import annotations

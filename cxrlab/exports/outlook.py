@@ -161,12 +161,18 @@ def _listing(outlook: Outlook, indexes: Iterable[int], *, columns: int) -> list[
 
 
 def _grouped(jobs: Iterable[Job]) -> list[str]:
-    """Return the jobs in words, those of a method and task in one line."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+    """Return the jobs in words, those of a method in one line; seed 0 goes without saying."""
+    found: dict[str, dict[str, list[str]]] = {}
     for job in jobs:
-        ratio = f"{job.ratio} % " if job.ratio is not None else ""
-        state = "" if job.state == "planned" else f" ({job.state} {job.run_id})"
-        found.setdefault((job.method, job.task, job.preset), []).append(
-            f"{ratio}seed {job.seed}{state}"
+        parts = (
+            f"{job.ratio} %" if job.ratio is not None else "",
+            f"seed {job.seed}" if job.seed else "",
+            f"({job.state} {job.run_id})" if job.run_id else "",
         )
-    return [f"{method} {task}: {', '.join(said)}" for (method, task, _), said in found.items()]
+        of_task = found.setdefault(job.method, {}).setdefault(job.task, [])
+        of_task.append(" ".join(filter(None, parts)))
+    return [
+        f"{method}: "
+        + "; ".join(f"{task} {', '.join(said)}".strip() for task, said in tasks.items())
+        for method, tasks in found.items()
+    ]

@@ -60,7 +60,9 @@ def named(db: Database, words: Sequence[str], *, task: str | None) -> list[Run]:
 
 
 def metrics_of(db: Database, found: Sequence[Run], asked: Sequence[str]) -> list[str]:
-    """Return the metrics to draw: those asked for (`val/*` for several), else the losses.
+    """Return the metrics to draw: those asked for, by name or as `val/*`.
+
+    Else the losses, and of a single fine-tuning what it is judged by.
 
     Raises:
         NotFound: none of the runs has a metric of that name; the nearest is told.
@@ -70,7 +72,9 @@ def metrics_of(db: Database, found: Sequence[Run], asked: Sequence[str]) -> list
         raise NotFound("nothing has been logged yet", f"`cxrlab logs {found[0].id}`")
     if not asked:
         if len(found) == 1:
-            return [name for name in USUAL if name in known] or known[:1]
+            judged = catalog.TASKS.get(found[0].task)
+            usual = (*USUAL, f"val/{judged.metric}") if judged else USUAL
+            return [name for name in usual if name in known] or known[:1]
         return [next((name for name in SEVERAL_RUNS if name in known), known[0])]
     chosen: dict[str, None] = {}
     for word in asked:

@@ -136,7 +136,7 @@ def test_more_than_a_handful_is_asked_about_and_not_guessed(lab: Lab, db: Any) -
     assert result.exit_code == 2
     assert "6 runs would be queued" in result.stderr
     assert "--yes" in result.stderr
-    assert "random siim: 10 % seed 0" in result.stderr
+    assert "random: siim 10 %, 10 % seed 1" in result.stderr
     assert runs.count(db) == 0
     assert len(filled(lab, *many, "--yes")) == 6
 

@@ -242,7 +242,7 @@ def test_a_lab_that_has_measured_nothing_says_so_and_gives_no_hours(lab: Lab) ->
     assert (known["total"]["unknown"], known["total"]["wall_hours"]) == (3, None)
     said = invoke(lab, "forecast", "mrm", "--task", "siim").stdout
     assert "of unknown length" in said
-    assert "mrm siim: 10 % seed 0, 100 % seed 0" in said
+    assert "mrm: pretrain; siim 10 %, 100 %" in said
 
 
 def test_the_pre_training_is_counted_once_and_hours_are_summed(

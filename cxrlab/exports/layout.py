@@ -24,7 +24,7 @@ class Entry:
     """None where it is a text of the row."""
     number: str = ""
     spread: str = ""
-    """Standard deviation, how many seeds, further recipes: `±0.4 (3) +1`."""
+    """Standard deviation and how many seeds: `±0.4 (3)`."""
     state: str = ""
     """Of the run under way, or a sign for nothing; or the text of the row."""
     paper: str = ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from cxrlab.exports.layout import Head
 
 
-class Span(NamedTuple):
+@dataclass(frozen=True)
+class Span:
     """One upper heading over neighbouring columns."""
 
     text: str
@@ -21,7 +22,7 @@ def spans(heads: Sequence[Head]) -> list[Span]:
     found: list[Span] = []
     for at, head in enumerate(heads):
         if found and head.above and found[-1].text == head.above:
-            found[-1] = found[-1]._replace(count=found[-1].count + 1)
+            found[-1] = replace(found[-1], count=found[-1].count + 1)
         else:
             found.append(Span(head.above, at, 1))
     return found

@@ -115,8 +115,10 @@ def _cells(sheet: Worksheet, layout: Layout) -> None:
             value = cell[key]
             if isinstance(value, list):
                 value = joined(value)
+            if value is None or value == "":
+                continue
             place = _put(sheet, row, at, value)
-            if key in _SHARES and cell["unit"] == "share" and value is not None:
+            if key in _SHARES and cell["unit"] == "share":
                 place.number_format = SHARE
     sheet.freeze_panes = "B2"
     last = get_column_letter(len(long.KEYS))

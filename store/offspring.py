@@ -36,15 +36,15 @@ def of_task(db: Database, task: str) -> list[Offspring]:
 
     Newest run first.
     """
-    rows = db.conn.execute(
+    # two statements, so that each result document is parsed once and not for each number
+    families = db.conn.execute(
         """
-        select r.id, r.method, r.task, r.ratio, r.seed, r.preset, r.recipe, substr(t.metric, 6),
-          t.value, p.id, p.recipe, l.value,
+        select r.seq, r.id, r.method, r.task, r.ratio, r.seed, r.preset, r.recipe, p.id, p.recipe,
+          l.value,
           (select sha256 from artifacts where run = p.seq and kind = 'encoder'
            order by saved desc limit 1),
           json_extract(r.result, '$.encoder.sha256')
         from runs r
-        join results t on t.run = r.seq and t.metric >= 'test/' and t.metric < 'test0'
         join runs p on p.id = coalesce(
           r.parent,
           substr(
@@ -55,9 +55,23 @@ def of_task(db: Database, task: str) -> list[Offspring]:
         )
         left join results l on l.run = p.seq and l.metric = 'val/loss'
         where r.task = :task and r.state = 'succeeded' and p.task = 'pretrain'
-          and t.value is not null
-        order by r.created desc, r.seq desc, t.metric
+        order by r.created desc, r.seq desc
         """,
         {"task": task},
-    )
-    return [Offspring._make(row) for row in rows]
+    ).fetchall()
+    numbers: dict[int, list[tuple[str, float]]] = {}
+    for run, metric, value in db.conn.execute(
+        """
+        select t.run, substr(t.metric, 6), t.value
+        from runs r join results t on t.run = r.seq and t.metric >= 'test/' and t.metric < 'test0'
+        where r.task = :task and r.state = 'succeeded' and t.value is not null
+        order by t.run, t.metric
+        """,
+        {"task": task},
+    ):
+        numbers.setdefault(run, []).append((metric, value))
+    return [
+        Offspring._make((*of_run[1:8], metric, value, *of_run[8:]))
+        for of_run in families
+        for metric, value in numbers.get(of_run[0], ())
+    ]

@@ -8,6 +8,7 @@ and nowhere else.
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import io
 import os
@@ -254,6 +255,7 @@ class WithoutNumpy(MetaPathFinder):
 def main() -> int:
     """Run the command line of this process; never returns without an exit code."""
     sys.meta_path.insert(0, WithoutNumpy())
+    gc.set_threshold(50_000)  # a large grid spent a sixth of its time on looking for rubbish
     for stream in (sys.stdout, sys.stderr):  # a symbol that the locale lacks must not end a command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

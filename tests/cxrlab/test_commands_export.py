@@ -9,6 +9,8 @@ from openpyxl import load_workbook
 from typer.testing import CliRunner, Result
 
 from cxrlab import cli
+from cxrlab.commands import export
+from cxrlab.exports import forms, words
 from cxrlab.lab import Lab, make_lab
 from store import notebook
 from store.notebook import Number
@@ -44,6 +46,11 @@ def test_each_text_is_printed_and_written_alike(told: Lab, form: str, tmp_path: 
     assert (
         "has this very grid" in invoke(told, "export", "--format", form, "--out", str(file)).stderr
     )
+
+
+def test_every_form_can_be_asked_for_in_every_language() -> None:
+    assert list(export.Named) == list(forms.Form)
+    assert tuple(export.Language) == words.LANGUAGES
 
 
 def test_a_workbook_is_written_to_a_file_only(told: Lab, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import html5lib
 import pytest
 
 from cxrlab import columns, grid
-from cxrlab.exports.html import fragment, page
+from cxrlab.exports.html import STYLE, fragment, page
 from cxrlab.exports.layout import Layout, arranged
 from cxrlab.exports.words import Lang
 from store.cells import Group
@@ -109,3 +110,24 @@ def test_a_fragment_is_the_same_table_without_a_page_around_it() -> None:
     assert "<style" not in fragment(layout)
     assert parsed(f"<!DOCTYPE html><html><head><title>x</title></head><body>{fragment(layout)}"
                   "</body></html>").find(".//table") is not None  # fmt: skip
+
+
+def luminance(colour: str) -> float:
+    """Return how bright a colour is. Source: WCAG 2.2, relative luminance."""
+    digits = "".join(c * 2 for c in colour) if len(colour) == 3 else colour
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def test_every_text_stands_out_from_what_is_behind_it_light_dark_and_printed() -> None:
+    palettes = [
+        dict(re.findall(r"--(\w+): #(\w+)", block))
+        for block in re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
+    ]
+    assert len(palettes) == 3
+    for palette in palettes:
+        for text in ("ink", "dim", "link"):
+            for behind in ("paper", "shade"):
+                a, b = sorted((luminance(palette[text]), luminance(palette[behind])))
+                assert (b + 0.05) / (a + 0.05) >= 4.5, (text, behind)

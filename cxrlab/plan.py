@@ -158,16 +158,17 @@ def plan(wants: Sequence[Want], pretrainings: Sequence[Pretraining]) -> Plan:
         wants: what was asked for.
         pretrainings: what the lab has, newest first.
     """
-    steps: list[Step] = []
+    steps: dict[Step, int] = {}
     for want in wants:
         if want.task == catalog.PRETRAIN:
             _place(steps, _step(want))
     asked = len(steps)
+    first = list(steps)  # the pre-trainings, so that those of a method are found among few
     for want in wants:
         if want.task != catalog.PRETRAIN:
             step = _step(want)
             if want.pretrained == "auto" and catalog.METHODS[want.method].pretrains:
-                step = _with_encoder(want, step, pretrainings, steps, asked=asked)
+                step = _with_encoder(want, step, pretrainings, steps, first, asked=asked)
             elif want.pretrained != "auto":
                 step = _with_given(want, step, pretrainings)
             elif name := catalog.METHODS[want.method].weights:
@@ -189,11 +190,9 @@ def _step(want: Want) -> Step:
     )
 
 
-def _place(steps: list[Step], step: Step) -> int:
+def _place(steps: dict[Step, int], step: Step) -> int:
     """Return the step's index, after adding it where it is new."""
-    if step not in steps:
-        steps.append(step)
-    return steps.index(step)
+    return steps.setdefault(step, len(steps))
 
 
 def _with_given(want: Want, step: Step, have: Sequence[Pretraining]) -> Step:
@@ -204,17 +203,23 @@ def _with_given(want: Want, step: Step, have: Sequence[Pretraining]) -> Step:
 
 
 def _with_encoder(
-    want: Want, step: Step, have: Sequence[Pretraining], steps: list[Step], *, asked: int
+    want: Want,
+    step: Step,
+    have: Sequence[Pretraining],
+    steps: dict[Step, int],
+    first: list[Step],
+    *,
+    asked: int,
 ) -> Step:
-    """Return the step with the pre-training it starts from, which may be added to `steps`.
+    """Return the step with the pre-training it starts from, which may be added to both lists.
 
-    The first `asked` of them were asked for, whatever their settings.
+    The first `asked` of `steps` were asked for, whatever their settings.
     """
     coming = [
-        index
-        for index, other in enumerate(steps)
-        if (other.task, other.method, other.preset) == (catalog.PRETRAIN, want.method, want.preset)
-        and (index < asked or other.overrides == want.pretrain_overrides)
+        steps[other]
+        for other in first
+        if (other.method, other.preset) == (want.method, want.preset)
+        and (steps[other] < asked or other.overrides == want.pretrain_overrides)
     ]
     if not coming and not want.pretrain_overrides:
         for states in (("succeeded",), ("running", "queued", "blocked")):
@@ -236,6 +241,7 @@ def _with_encoder(
             why=f"no pre-training of {want.method} ({want.preset}) is finished",
         )
         coming = [_place(steps, before)]
+        first.append(before)
     return replace(step, after=coming[0], why="waits for its pre-training")
 
 

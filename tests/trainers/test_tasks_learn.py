@@ -96,8 +96,8 @@ LEARNS = {
     "siim": Learns(("siim", 500, 64), nothing, 0.15),
     "shenzhen": Learns(("shenzhen", 400, 96), chance, 0.2),
     "shenzhen_lungs": Learns(("shenzhen", 400, 96), one_mask, 0.1),
-    "covid": Learns(("covid", 800, 96), chance, 0.15, ("--steps", "300")),
-    "covid_viral": Learns(("covid", 800, 96), chance, 0.15, ("--steps", "300")),
+    "covid": Learns(("covid", 700, 96), chance, 0.15, ("--lr", "1e-3", "--steps", "200")),
+    "covid_viral": Learns(("covid", 700, 96), chance, 0.15, ("--lr", "1e-3", "--steps", "200")),
     "rsna": Learns(("rsna", 700, 64), same_boxes, 0.02),
     "report": Learns(("large", 400, 64), one_report, 0.1),
 }

@@ -94,7 +94,7 @@ def _one_side(rng: Rng) -> str:
 def _viral(rng: Rng, disease: str) -> tuple[Finding, ...]:
     hazes = (findings.DRAW["Infiltration"](rng) for _ in itertools.count())
     haze = next(one for one in hazes if one.size != "small")
-    haze = replace(haze, contrast=rng.uniform(0.5, 0.75))
+    haze = replace(haze, contrast=rng.uniform(0.6, 0.85))
     if disease.endswith("COVID-19"):
         zone = "lower" if rng.random() < 0.7 else "mid"
         return (_placed(haze, rng, "bilateral", zone, (0.42, 0.56)),)

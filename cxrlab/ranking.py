@@ -1,7 +1,7 @@
 """Which numbers of a column are its best and second, and which of them may be compared at all?
 
 Numbers that are equal as shown share a rank, and those below count on: of two that are best there
-is no second. Where fewer than two numbers compare, none is ranked: the only one is not the best.
+is no second. Where no number differs from another none is ranked: the only one is not the best.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def ranks(cells: Sequence[Cell], *, better: str) -> list[int]:
     counts = comparable(cells)
     values = [round_as_shown(cell) if c else None for cell, c in zip(cells, counts, strict=True)]
     known = sorted((v for v in values if v is not None), reverse=better == "higher")
-    if len(known) < 2:
+    if len(set(known)) < 2:
         return [0] * len(cells)
     first, second = known[0], known[1]
     rank = {second: SECOND, first: BEST}

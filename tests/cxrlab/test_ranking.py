@@ -27,6 +27,7 @@ def of(*values: float | None, better: str = "higher") -> list[int]:
         ((0.7, 0.7, 0.6), [1, 1, 0]),
         ((0.7, 0.6, 0.6, 0.5), [1, 2, 2, 0]),
         ((0.5,), [0]),
+        ((0.5, 0.5, None), [0, 0, 0]),
         ((None, None), [0, 0]),
         ((), []),
         ((0.7, float("nan"), 0.6), [1, 0, 2]),
@@ -86,5 +87,5 @@ def test_ranks_are_those_of_counting_who_is_better(values: list[float | None]) -
     expected = []
     for value in values:
         rank = 0 if value is None else 1 + sum(k > round(value * 1000) for k in known)
-        expected.append(rank if rank in (1, 2) and len(known) > 1 else 0)
+        expected.append(rank if rank in (1, 2) and len(set(known)) > 1 else 0)
     assert of(*values) == expected

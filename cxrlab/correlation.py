@@ -73,11 +73,13 @@ def spearman(strata: Collection[Sequence[Pair]]) -> Rho:
         return Rho(None, None, None, n, k, "all losses or all values are equal")
     rho = max(-1.0, min(1.0, math.fsum(x * y for x, y in zip(xs, ys, strict=True)) / spread))
     if 1 - abs(rho) > 1e-12:
-        return Rho(rho, *interval(rho, n, strata=k), n, k)
+        low, high = interval(rho, n, strata=k)
+        return Rho(rho, low, high, n, k)
     sign = math.copysign(1.0, rho)
     swapped = 1 - 1 / max(map(len, counted)) ** 2 / math.fsum(x * x for x in xs)
     inner = interval(swapped, n, strata=k)[0]
-    return Rho(sign, *sorted((sign, sign * inner)), n, k, "every pair is in order")
+    low, high = sorted((sign, sign * inner))
+    return Rho(sign, low, high, n, k, "every pair is in order")
 
 
 def interval(rho: float, n: int, *, strata: int = 1) -> tuple[float, float]:

@@ -18,6 +18,8 @@ from trainers import plots
 
 COLOURS = (plots.BLUE, plots.ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 """Okabe's and Ito's, as in `plots`."""
+SHAPES = "os^Dv*X"
+"""Of points, so that colours are not all that tells them apart."""
 WIDTH, HEIGHT = 6.4, 3.0
 """Of a panel (inches)."""
 NARROW = 6
@@ -41,12 +43,13 @@ def _draw_panel(axes: Any, panel: dict[str, Any]) -> None:
     series = panel["series"]
     for number, one in enumerate(series):
         colour = COLOURS[number % len(COLOURS)]
+        shape = SHAPES[number % len(SHAPES)]
         dashes = ("-", "--", ":", "-.")[number // len(COLOURS) % 4]
         label: str | None = one["name"]
         for piece in one["pieces"]:
             xs, ys = [x for x, _ in piece], [y for _, y in piece]
             line = one["marks"] == "line" and len(piece) > 1
-            look = {"linestyle": dashes} if line else {"linestyle": "", "marker": "o", "ms": 4}
+            look = {"linestyle": dashes} if line else {"linestyle": "", "marker": shape, "ms": 4}
             axes.plot(xs, ys, color=colour, label=label, **look)
             label = None
     axes.set_title(panel["title"])

@@ -21,7 +21,7 @@ from cxrlab.remarks import TEST_SPLIT as TEST_SPLIT
 from cxrlab.remarks import TRAIN_LIST as TRAIN_LIST
 from cxrlab.remarks import notes as notes
 from cxrlab.remarks import where as where
-from cxrlab.stale import reason
+from cxrlab.stale import reasons
 from trainers.catalog import PRETRAIN, MethodEntry
 
 if TYPE_CHECKING:  # at run time it would bring SQLite along
@@ -202,7 +202,7 @@ def choose(groups: Sequence[Group], *, better: str, stale: Collection[Group] = (
     def rank(group: Group) -> tuple[bool, bool, float, int, str]:
         chosen_by = group.selected_value
         by = (chosen_by is None, sign * (chosen_by or 0.0), -group.n, group.recipe)
-        return (group in stale, *by)
+        return (bool(stale) and group in stale, *by)
 
     return min(groups, key=rank, default=None)
 
@@ -338,6 +338,8 @@ def build(
         notebook: numbers that notebooks have told of, the latest last.
         encoders: what the groups' encoders are now; see `cxrlab.stale`.
     """
+    groups = list(groups)
+    stale = reasons(groups, encoders or {})
     finished: dict[Place, list[Group]] = {}
     for group in groups:
         key = (group.method, group.task, group.ratio, group.metric)
@@ -364,7 +366,6 @@ def build(
         if column.task == PRETRAIN and not methods[method].pretrains:
             return Cell(**facts, state="none")
         candidates = finished.get(key, [])
-        stale = {group: why for group in candidates if (why := reason(group, encoders or {}))}
         chosen = choose(candidates, better=column.better, stale=stale)
         if chosen is None:
             facts |= copied(numbers)
@@ -375,8 +376,8 @@ def build(
                 "others": len(candidates) - 1,
                 "differs": differences(candidates) if len(candidates) > 1 else (),
                 "floor": floor_of(chosen, nothing) if nothing else None,
-                "stale": stale.get(chosen, ""),
-                "state": "stale" if chosen in stale else "succeeded",
+                "stale": stale[chosen] if stale and chosen in stale else "",
+                "state": "stale" if stale and chosen in stale else "succeeded",
             }
         return Cell(**(facts | under_way(facts, waiting.get(key[:3], ()))))
 

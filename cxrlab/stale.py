@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +11,19 @@ if TYPE_CHECKING:
 
 _DIGEST = 8
 """How much of a digest is told."""
+
+
+def reasons(groups: Iterable[Group], encoders: Mapping[str, Encoder]) -> dict[Group, str]:
+    """Return those of `groups` that are stale, and why; as quick where most start from one."""
+    known: dict[Start, str] = {}
+    found = {}
+    for group in groups:
+        for start in group.starts:
+            if start not in known:
+                known[start] = _of_start(start, encoders, ())
+            if known[start]:
+                found.setdefault(group, known[start])
+    return found
 
 
 def reason(group: Group, encoders: Mapping[str, Encoder]) -> str:

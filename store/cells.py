@@ -11,6 +11,7 @@ import itertools
 import json
 import statistics
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlite_utils import Database
@@ -219,9 +220,14 @@ def _kept(db: Database, wanted: Collection[tuple[str, str]] | None) -> Iterator[
         yield from map(_read, rows)
 
 
-def _read(row: Sequence[Any]) -> Group:
-    starts = tuple(Start(*each) for each in json.loads(row[18])) if row[18] else ()
-    return Group._make((*row[:11], tuple(row[11].split()), *row[12:18], starts))
+def _read(row: tuple[Any, ...]) -> Group:
+    return Group._make((*row[:11], tuple(row[11].split()), *row[12:18], _starts(row[18])))
+
+
+@lru_cache(maxsize=4096)
+def _starts(text: str) -> tuple[Start, ...]:
+    """Return what runs start from; a whole row of the grid starts from one pre-training."""
+    return tuple(Start(*each) for each in json.loads(text)) if text else ()
 
 
 def _keep(db: Database, fresh: dict[Place, list[Group]]) -> None:

@@ -150,7 +150,18 @@ def notebook_notes(cells: Sequence[Cell]) -> list[str]:
     told = [f"a notebook has numbers of its own here too: {', '.join(own)}"] if own else []
     if cited:
         told.append(f"a notebook cites the paper with another number: {', '.join(cited)}")
-    return told
+    return told + cited_notes(cells)
+
+
+def cited_notes(cells: Sequence[Cell]) -> list[str]:
+    """Return what is wrong with the papers' numbers that are known from a notebook alone."""
+    flaws: dict[str, list[str]] = {}
+    for cell in cells:
+        number = next((n for n in reversed(cell.notebook) if n.origin == "paper"), None)
+        if number is not None and number.value == cell.paper:
+            for flaw in number.flaws:
+                flaws.setdefault(flaw, []).append(where(cell))
+    return [f"{flaw}: {', '.join(names)}" for flaw, names in flaws.items()]
 
 
 def where(cell: Cell) -> str:

@@ -216,8 +216,11 @@ def test_a_notebooks_number_gives_way_to_the_state_of_a_run_that_is_coming(
 
 def test_a_number_that_a_notebook_cites_stands_where_no_paper_is_known(db: Any) -> None:
     cell, notes = shown_cell(
-        db, told("paper", 0.721), told("paper", 0.7, task="siim_legacy", line=9)
+        db,
+        told("paper", 0.721, flaws=("no paper's is known of `mrm`",)),
+        told("paper", 0.7, task="siim_legacy", line=9),
     )
+    assert "no paper's is known of `mrm`: mrm siim 10 %" in notes
     assert (cell.paper, cell.paper_source) == (0.721, "cited in notes.md, line 7")
     assert cell.text() == "· [72.1]"
     differs = (

@@ -116,6 +116,17 @@ def test_a_stopped_and_resumed_training_ends_bit_for_bit_as_an_undisturbed_one(
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
 
 
+def test_the_time_of_a_resumed_training_is_the_sum_of_its_parts(tmp_path: Path) -> None:
+    with pytest.raises(loop.Stopped):
+        train(tmp_path, validate=stop_at(5), eval_every=1)
+    last = tmp_path / checkpoints.LAST
+    state = checkpoints.load(last)
+    assert 0 < state["seconds"] < 900
+    checkpoints.save(last, state | {"seconds": 1000.0})
+    _, finished = train(tmp_path, validate=stop_at(-1), eval_every=1, resume=str(last))
+    assert 1000.0 < finished.seconds < 1900.0
+
+
 def test_averaged_weights_are_judged_kept_and_resumed(tmp_path: Path) -> None:
     seen: list[Tensor] = []
 

@@ -15,6 +15,7 @@ from sqlite_utils import Database
 
 from cxrlab import cloning, differences, programs
 from cxrlab.errors import BadInput, CxrlabError
+from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
 from cxrlab.sides import PAPER, Entry, Key, Side, counterpart, paper_of, shared, side_of, where
 from cxrlab.verdicts import Compared, SideScore, Test, corrected
@@ -147,6 +148,8 @@ def notes_of(pair: tuple[Entry, Entry]) -> list[str]:
         said.append("one side has a single run: no test over seeds")
     if any(entry.preset == "quick" for entry in pair):
         said.append("made with preset `quick`: toy sizes, which say nothing of a paper's method")
+    if any(entry.preset == FOREIGN for entry in pair):
+        said.append("made elsewhere and brought in: how it was trained is not known")
     trained = [entry.train_split for entry in pair if not entry.paper]
     if len(set(filter(None, trained))) > 1:
         said.append("the two were trained on other images")
@@ -165,7 +168,7 @@ def unlike(db: Database, pair: tuple[Entry, Entry]) -> list[str]:
 
     Of each side the newest run counts; predictions made elsewhere tell no settings.
     """
-    if any(entry.paper for entry in pair):
+    if any(entry.paper or entry.preset == FOREIGN for entry in pair):
         return []
     first, second = (runs.get(db, entry.run_ids[0]) for entry in pair)
     found = differences.of_settings(

@@ -32,16 +32,19 @@ def document(lab: Lab, *words: str) -> Any:
     return json.loads(result.stdout)
 
 
-def predictions(seed: int, gain: float, *, images: int = IMAGES) -> dict[str, Any]:
-    """What a run said of one finding in two images a patient."""
-    label = (np.random.default_rng(0).random((images, 1)) < 0.5).astype(np.uint8)
-    score = np.random.default_rng(seed).normal(size=(images, 1)) + gain * label
+def predictions(
+    seed: int, gain: float, *, images: int = IMAGES, classes: tuple[str, ...] = ("Tuberculosis",)
+) -> dict[str, Any]:
+    """What a run said of some findings in two images a patient."""
+    shape = (images, len(classes))
+    label = (np.random.default_rng(0).random(shape) < 0.5).astype(np.uint8)
+    score = np.random.default_rng(seed).normal(size=shape) + gain * label
     return {
         "names": np.array([f"i{i}" for i in range(images)]),
         "patient": np.array([f"p{i // 2}" for i in range(images)]),
         "score": score,
         "label": label,
-        "classes": np.array(["Tuberculosis"]),
+        "classes": np.array(classes),
     }
 
 
@@ -296,6 +299,26 @@ def test_a_stale_side_says_so(lab, db, finished, new_run):
     runs.change_state(db, encoder.id, "failed")
     (row,) = document(lab, "mrm", "refers")["rows"]
     assert any(note.startswith("stale: its encoder's run") for note in row["notes"])
+
+
+def test_each_class_has_a_line_of_its_own_where_that_is_asked_for(lab, finished):
+    ids = []
+    for method, gain in (("mrm", 3.0), ("refers", 0.0)):
+        run = finished(method, task="nih", ratio=10)
+        arrays = predictions(len(method), gain, classes=("Edema", "Hernia"))
+        np.savez_compressed(Path(run.folder) / "predictions.npz", **arrays)
+        ids.append(run.id)
+    result = invoke(lab, "compare", *ids, "--classes", "--metric", "AUROC", "--resamples", "200")
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert [line[0] for line in lines if line[-1:] == ["better"]].count("Edema") == 1
+    assert any(line[:1] == ["Hernia"] for line in lines)
+
+
+def test_predictions_made_elsewhere_say_so_and_tell_no_settings(lab, finished):
+    a, b = finished("mrm", preset="foreign", split=None), finished("refers")
+    (row,) = document(lab, a.id, b.id)["rows"]
+    assert "made elsewhere and brought in: how it was trained is not known" in row["notes"]
 
 
 def test_the_page_fits_a_narrow_terminal(lab, finished):

@@ -130,6 +130,7 @@ HEAD = ("column", "A", "B", "A - B", "95 %", "p", "p (Holm)", "test", "verdict")
 def page(found: Comparison, *, columns: int, classes: bool) -> list[str]:
     """Return the lines that tell of a comparison: the table, what was refused, what to know."""
     from cxrlab import console
+    from cxrlab.harmless import harmless
 
     head = [*HEAD]
     head[1:3] = found.names
@@ -146,7 +147,7 @@ def page(found: Comparison, *, columns: int, classes: bool) -> list[str]:
     for note, of in notes.items():
         everywhere = len(of) == len(found.columns)
         said = note if everywhere else f"{', '.join(dict.fromkeys(of))}: {note}"
-        lines += console.wrapped(f"- {said}", indent=2, columns=columns)
+        lines += console.wrapped(f"- {harmless(said)}", indent=2, columns=columns)
     for one in found.refused:
         lines += console.wrapped(f"- not compared: {one.error}", indent=2, columns=columns)
     return lines
@@ -204,6 +205,7 @@ def blocks(found: Comparison, *, columns: int) -> list[str]:
 def class_lines(found: Comparison) -> list[str]:
     """Return a table of each column's classes, their p corrected within the column."""
     from cxrlab import console, verdicts
+    from cxrlab.harmless import harmless
 
     lines: list[str] = []
     for column in found.columns:
@@ -216,10 +218,8 @@ def class_lines(found: Comparison) -> list[str]:
             test = verdicts.Test(**known, p_holm=corrected)
             said = verdicts.of_test(test, better=column.better, names=found.names)
             shown = [verdicts.p_text(p) for p in (test.p, corrected)]
-            rows.append(
-                [one["class"], verdicts.signed(test.difference), verdicts.interval(test), *shown,
-                 said]
-            )  # fmt: skip
+            numbers = [verdicts.signed(test.difference), verdicts.interval(test), *shown]
+            rows.append([harmless(one["class"]), *numbers, said])
         head = [column.heading(), "A - B", "95 %", "p", "p (Holm)", "verdict"]
         lines += ["", *console.table(head, rows, right=(1, 3, 4))]
     return lines

@@ -90,6 +90,7 @@ def page(found: list[Gap], *, columns: int, everything: bool) -> list[str]:
 def told(one: Gap, *, columns: int, everything: bool) -> list[str]:
     """Return the lines that tell of one cell: the distance, then what might explain it."""
     from cxrlab import console, text
+    from cxrlab.harmless import harmless
     from cxrlab.verdicts import signed
 
     paper = text.metric(one.paper)
@@ -104,7 +105,7 @@ def told(one: Gap, *, columns: int, everything: bool) -> list[str]:
     for number, each in enumerate(shown, start=1):
         part = f", {each.part}" if each.part else ""
         lines += console.wrapped(
-            f"{number}. {each.topic}{part}: {each.said}", indent=3, columns=columns
+            f"{number}. {each.topic}{part}: {harmless(each.said)}", indent=3, columns=columns
         )
     left = len(one.differences) - len(shown)
     if left:
@@ -113,7 +114,7 @@ def told(one: Gap, *, columns: int, everything: bool) -> list[str]:
     if not one.differences:
         lines += ["   no difference from the paper's recipe is known"]
     for note in one.notes:
-        lines += console.wrapped(f"- {note}", indent=3, columns=columns)
+        lines += console.wrapped(f"- {harmless(note)}", indent=3, columns=columns)
     if everything:
         lines += console.wrapped(f"- the paper's number: {one.source}", indent=3, columns=columns)
     return lines

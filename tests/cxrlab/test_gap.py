@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,14 @@ def test_people_get_the_same_with_the_rest_left_out(told):
     everything = "\n".join(page(mrm, columns=90, everything=True))
     assert "`--all`" not in everything
     assert "the paper's number: Zhou et al." in everything
+
+
+def test_what_a_notebook_says_does_nothing_to_the_terminal(told):
+    one = as_gap(cell(told, "mrm", "nih", 100))
+    remark = Difference("data", "", "see \x1b]0;title\x07 here")
+    lines = page([replace(one, differences=(remark,))], columns=90, everything=False)
+    assert "\x1b]" not in "".join(lines)
+    assert "see ␛]0;title␇ here" in "".join(lines)
 
 
 def test_an_unknown_method_ends_with_3(lab):

@@ -5,6 +5,8 @@ Imported by commands at their top, so it brings nothing along but Typer.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -12,9 +14,14 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from cxrlab import completion
+from cxrlab.errors import Usage, unknown_name
 
 if TYPE_CHECKING:
     from cxrlab.lab import Lab
+
+
+MOST_AT_ONCE = 1000
+"""Seeds of a range and combinations of a sweep; more are a slip of the hand."""
 
 
 class Preset(StrEnum):
@@ -101,7 +108,6 @@ def part_of_grid(
         Usage: a number is none.
         NotFound: the method whose times are to be taken is not called so.
     """
-    from cxrlab.errors import unknown_name
     from trainers import catalog
 
     if like and like not in catalog.METHODS:
@@ -140,17 +146,38 @@ def every(words: list[str], names: list[str]) -> list[str]:
 
 
 def numbers(option: str, words: list[str] | None) -> list[int]:
-    """Return the whole numbers given to an option.
+    """Return the whole numbers given to an option; `0..4` is every one from 0 to 4.
 
     Raises:
-        Usage: one is none.
+        Usage: one is none, or a range is endless.
     """
-    from cxrlab.errors import Usage
-
+    found: list[int] = []
     for word in split(words):
-        if not word.strip().rstrip("%").isdigit():
+        first, dots, last = word.strip().rstrip("%").partition("..")
+        if not first.isdigit() or (dots and not last.isdigit()):
             raise Usage(f"`--{option} {word}` is no whole number", f"write `--{option} 1,10`")
-    return [int(word.strip().rstrip("%")) for word in split(words)]
+        end = int(last) if dots else int(first)
+        if not 0 <= end - int(first) < MOST_AT_ONCE:
+            raise Usage(f"`--{option} {word}` goes nowhere, or too far", "write `0..4`")
+        found += range(int(first), end + 1)
+    return found
+
+
+def sweep(words: list[str]) -> list[tuple[tuple[str, str], ...]]:
+    """Return every combination of the values that `--sweep KEY=A,B` was given; one empty for none.
+
+    Raises:
+        Usage: one has no `=` or no values, or there are too many combinations.
+    """
+    axes = []
+    for key, values in settings(words):
+        parts = [part.strip() for part in values.split(",") if part.strip()]
+        if not parts:
+            raise Usage(f"`--sweep {key}=` has no values", "write `--sweep blr=1e-4,3e-4`")
+        axes.append([(key, part) for part in dict.fromkeys(parts)])
+    if math.prod(map(len, axes)) > MOST_AT_ONCE:
+        raise Usage(f"more than {MOST_AT_ONCE} combinations at once", "sweep fewer values")
+    return list(itertools.product(*axes))
 
 
 def settings(words: list[str]) -> tuple[tuple[str, str], ...]:
@@ -159,8 +186,6 @@ def settings(words: list[str]) -> tuple[tuple[str, str], ...]:
     Raises:
         Usage: one has no `=`.
     """
-    from cxrlab.errors import Usage
-
     pairs = []
     for word in words:
         key, equals, value = word.partition("=")
@@ -176,8 +201,6 @@ def gpus_asked(word: str | None) -> int | None:
     Raises:
         Usage: neither a number nor `cpu`.
     """
-    from cxrlab.errors import Usage
-
     if word is None:
         return None
     if word == "cpu":

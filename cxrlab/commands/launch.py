@@ -9,7 +9,16 @@ import typer
 
 from cxrlab import completion
 from cxrlab.access import AsJson, opened
-from cxrlab.asked import Preset, every, gpus_asked, methods_asked, numbers, settings, split
+from cxrlab.asked import (
+    Preset,
+    every,
+    gpus_asked,
+    methods_asked,
+    numbers,
+    settings,
+    split,
+    sweep,
+)
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -47,7 +56,9 @@ def launch(
         list[str] | None,
         typer.Option(metavar="R,...", help="Percent of the labels. [default: all of the task]"),
     ] = None,
-    seed: Annotated[list[str] | None, typer.Option(metavar="S,...", help="[default: 0]")] = None,
+    seed: Annotated[
+        list[str] | None, typer.Option(metavar="S,...", help="Such as 0,1 or 0..4. [default: 0]")
+    ] = None,
     preset: Annotated[
         Preset | None, typer.Option(help="Sizes and schedule. [default: the lab's]")
     ] = None,
@@ -58,6 +69,14 @@ def launch(
             metavar="KEY=VALUE",
             help="A setting of the trainer; `pretrain.KEY` or `TASK.KEY` for one of them alone. "
             "May be given again.",
+        ),
+    ] = None,
+    sweeps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep",
+            metavar="KEY=A,B,...",
+            help="A setting with several values, a run for each; given again, every combination.",
         ),
     ] = None,
     pretrained: Annotated[
@@ -95,15 +114,20 @@ def launch(
 
     number = gpus_asked(gpus)
     with opened(ctx) as (lab, db):
-        wants = plans.wanted(
-            methods_asked(lab, methods),
-            every(split(task), completion.task_names()),
-            ratios=numbers("ratio", ratio),
-            seeds=numbers("seed", seed) or [0],
-            preset=preset.value if preset else lab.settings.launch.preset,
-            overrides=settings(sets or []),
-            pretrained=launching.pretrained_named(db, pretrained),
-        )
+        rows = methods_asked(lab, methods)
+        wants = [
+            want
+            for swept in sweep(sweeps or [])
+            for want in plans.wanted(
+                rows,
+                every(split(task), completion.task_names()),
+                ratios=numbers("ratio", ratio),
+                seeds=numbers("seed", seed) or [0],
+                preset=preset.value if preset else lab.settings.launch.preset,
+                overrides=(*settings(sets or []), *swept),
+                pretrained=launching.pretrained_named(db, pretrained),
+            )
+        ]
         plan = plans.plan(wants, launching.pretrainings(db))
         tell_copy(lab, plan)
         if dry_run:

@@ -274,3 +274,35 @@ def test_rebuild_finds_the_runs_again_from_their_folders_alone(lab: Lab) -> None
     assert [(c["value"], c["n"], c["runs"]) for c in after] == [
         (c["value"], c["n"], c["runs"]) for c in before
     ]
+
+
+def test_a_sweep_queues_a_run_for_every_combination(lab: Lab) -> None:
+    line = ["launch", "mrm", "--sweep", "fake_steps=3,5", "--sweep", "fake_step_s=0.1,0.2"]
+    result = invoke(lab, *line, "--seed", "0..1", "--preset", "quick", "--dry-run", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    told = {(run["seed"], *run["command"][-2:]) for run in found}
+    assert told == {
+        (seed, f"--fake_steps={steps}", f"--fake_step_s={step_s}")
+        for seed in (0, 1)
+        for steps in (3, 5)
+        for step_s in (0.1, 0.2)
+    }
+    assert len({run["recipe"] for run in found}) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--sweep", "blr"], "sets nothing"),
+        (["--sweep", "blr="], "no values"),
+        (["--sweep", "a=" + ",".join(map(str, range(2000)))], "1000 combinations"),
+        (["--sweep", "seed=1,2"], "`--seed`"),
+        (["--seed", "4..0"], "goes nowhere"),
+        (["--seed", "0..99999"], "too far"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused(lab: Lab, words: list[str], said: str) -> None:
+    result = invoke(lab, "launch", "mrm", *words)
+    assert result.exit_code == 2
+    assert said in result.stderr

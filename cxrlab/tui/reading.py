@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import cells, grid, restricted
+from cxrlab import behind, cells, grid, restricted
+from cxrlab.behind import Member
 from cxrlab.errors import NotFound
 from cxrlab.lab import Lab
 from store import artifacts, matching, points, queue, results, runs
@@ -62,11 +63,13 @@ class RunsView(NamedTuple):
 
 
 class Behind(NamedTuple):
-    """A run of a cell, with its number and its checkpoints."""
+    """A run of a cell, with its number, its checkpoints and what it was made of."""
 
     run: Run
     result: results.Result | None
     saved: tuple[artifacts.Artifact, ...]
+    member: Member | None = None
+    """Of a run that has succeeded: its data, predictions and commit."""
 
 
 class CellView(NamedTuple):
@@ -160,14 +163,15 @@ def read_cell(lab: Lab, place: tuple[str, str, int | None, str]) -> CellView:
         if cell is None:
             raise NotFound(f"the grid has no cell `{method} {task} {ratio} {metric}`")
         found = runs.select(db, method=method, task=task)
-        behind = tuple(_behind(db, run, metric) for run in found if run.ratio == ratio)
-    return CellView(cell, behind)
+        members = tuple(_behind(db, run, metric) for run in found if run.ratio == ratio)
+    return CellView(cell, members)
 
 
 def _behind(db: Database, run: Run, metric: str) -> Behind:
     named = {result.metric: result for result in results.of_run(db, run.id)}
     saved = tuple(a for a in artifacts.of_run(db, run.id) if a.kind != "sample")
-    return Behind(run, named.get(f"test/{metric}"), saved)
+    member = behind.member_of(db, run.id, metric) if run.state == "succeeded" else None
+    return Behind(run, named.get(f"test/{metric}"), saved, member)
 
 
 def read_run(lab: Lab, run_id: str) -> RunView:

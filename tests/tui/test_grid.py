@@ -8,6 +8,8 @@ import pytest
 from cxrlab.lab import Lab, find_lab
 from cxrlab.tui.screens.grid import GridScreen, best_cells
 from cxrlab.tui.widgets.table import Table
+from store import notebook, runs
+from store.db import open_store
 
 Wait = Callable[..., Any]
 
@@ -160,3 +162,70 @@ async def test_the_grid_changes_when_another_process_writes(
         await until(pilot, lambda: "2 running" not in shown(app) and "1 running" in shown(app))
         add_run(full_lab, "newone", "deep_mrm", "siim", ratio=100, state="running")
         await until(pilot, lambda: "2 running" in shown(app))
+
+
+async def test_the_notebooks_columns_can_be_walked_through(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str]
+) -> None:
+    source = full_lab.settings_file.read_text()
+    wanted = source.replace(
+        'columns = ["siim", "shenzhen", "shenzhen_lungs"]', 'columns = "notebook"'
+    )
+    full_lab.settings_file.write_text(wanted)
+    app = make_app(find_lab(full_lab.root))
+    async with app.run_test(size=(200, 60)) as pilot:
+        await until(pilot, lambda: "report METEOR" in shown(app))
+        await pilot.press("down", *["right"] * 14)
+        assert at(app) == ("mrm", "F1", 100)
+
+
+async def test_a_stale_cell_says_why_and_a_copied_number_what_is_wrong_with_it(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str]
+) -> None:
+    db = open_store(full_lab.registry)
+    number = notebook.Number("deep_mrm", "shenzhen", 100, "AUROC", "own", 0.7009, "70.09", "n.md",
+                             7, ("`70.09` has no unit",))  # fmt: skip
+    notebook.bring_in(db, "n.md", [], [number])
+    runs.change_state(db, "mrmaaa", "failed")
+    db.conn.close()
+    app = make_app(full_lab)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await until(pilot, lambda: "72.2 ±1.0 (3) stale" in shown(app))
+        assert "70.1†" in shown(app)
+        await pilot.press("down", "right", "right")
+        await until(pilot, lambda: "stale: its encoder's run mrmaaa is failed by now" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "stale: its encoder's run mrmaaa" in shown(app))
+        await pilot.press("escape")
+        await pilot.press("down", "right", "right")
+        await until(pilot, lambda: "`70.09` has no unit" in shown(app))
+
+
+async def test_what_a_run_of_a_cell_was_made_of_stands_below_it(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str], add_run: Any
+) -> None:
+    made = {
+        "values": {"test/AUROC": 0.8},
+        "predictions": "predictions.npz",
+        "data": {
+            "version": "V7",
+            "fingerprint": "f" * 64,
+            "split_sha256": {"train": "a" * 64, "test": "d" * 64},
+        },
+        "encoder": {"path": "/weights/mae.pth", "sha256": "e" * 64},
+    }
+    events = [{"t": 1.0, "kind": "result", **made}]
+    add_run(full_lab, "madeaa", "deep_mrm", "shenzhen", ratio=100, state="succeeded", events=events)
+    folder = next(full_lab.runs_dir.glob("madeaa*"))
+    (folder / "provenance.json").write_text('{"commit": "c0ffee", "uncommitted_changes": true}')
+    app = make_app(full_lab)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await until(pilot, lambda: "80.0 (1)" in shown(app))
+        await pilot.press("down", "down", *["right"] * 4, "enter")
+        await until(pilot, lambda: "c0ffee with changes" in shown(app))
+        for said in (
+            "version V7; fingerprint ffffffffffff; split train aaaaaaaa, test dddddddd",
+            "/weights/mae.pth  sha256 eeeeeeeeeeee",
+            "predictions.npz",
+        ):
+            assert said in shown(app)

@@ -208,4 +208,33 @@ def checkpoints_of(behind: reading.Behind, *, root: Path) -> Text:
         )
     if not behind.saved:
         said.append("\nno checkpoint yet", "dim")
+    for label, told in made_of(behind, root=root):
+        said.append(f"\n{label:<12}").append(harmless(told), "dim")
     return said
+
+
+def made_of(behind: reading.Behind, *, root: Path) -> list[tuple[str, str]]:
+    """Return what a finished run was made of, as far as it tells: data, splits, files, commit."""
+    member = behind.member
+    if member is None:
+        return []
+    data = member.data
+    parts = [f"version {data['version']}"] if data.get("version") else []
+    parts += [f"fingerprint {data['fingerprint'][:12]}"] if data.get("fingerprint") else []
+    splits = data.get("split_sha256") or {}
+    parts += ["split " + ", ".join(f"{name} {digest[:8]}" for name, digest in splits.items())
+              ] if splits else []  # fmt: skip
+    start = member.encoder or {}
+    digest = f"  sha256 {start['sha256'][:12]}" if start.get("sha256") else ""
+    where_from = f"of run {start['run']}" if start.get("run") else str(start.get("path") or "")
+    told = [
+        ("recipe", behind.run.recipe[:12] if parts or member.commit else ""),
+        ("data", "; ".join(parts)),
+        ("encoder", f"{where_from}{digest}" if digest else ""),
+        (
+            "predictions",
+            telling.within(Path(member.predictions), root) if member.predictions else "",
+        ),
+        ("commit", member.commit and member.commit[:12] + " with changes" * member.uncommitted),
+    ]
+    return [(label, text) for label, text in told if text]

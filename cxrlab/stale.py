@@ -16,7 +16,7 @@ _DIGEST = 8
 def reasons(groups: Iterable[Group], encoders: Mapping[str, Encoder]) -> dict[Group, str]:
     """Return those of `groups` that are stale, and why; as quick where most start from one."""
     known: dict[Start, str] = {}
-    found = {}
+    found: dict[Group, str] = {}
     for group in groups:
         for start in group.starts:
             if start not in known:

@@ -23,6 +23,9 @@ from store.finished import Finished, Place, Start
 WAIT_S = 0.5
 """How long a reader waits to keep what it has worked out; it can do without."""
 
+AT_ONCE = 20
+"""How many places are worked out under one hold of the lock."""
+
 
 class Group(NamedTuple):
     """The runs of one recipe in one cell. Repeats of each other, so that a mean means something.
@@ -185,16 +188,20 @@ def encoders(db: Database, run_ids: Iterable[str]) -> dict[str, Encoder]:
 
 
 def _worked_out(db: Database) -> dict[Place, list[Group]]:
-    """Return the groups of places that have changed, and keep them where that can be done."""
-    if not _changed(db):
-        return {}
-    try:
-        with writing(db, WAIT_S):
-            fresh = {place: _compute(db, place) for place in _changed(db)}
-            _keep(db, fresh)
-    except StoreError:  # another process writes, or nobody may: the next reader can keep it
-        return {place: _compute(db, place) for place in _changed(db)}
-    return fresh
+    """Keep the groups of places that have changed; return those that could not be kept.
+
+    A hold of the lock is short, also when a registry is read for the first time.
+    """
+    left = _changed(db)
+    while left:
+        some = left[:AT_ONCE]
+        try:
+            with writing(db, WAIT_S):
+                _keep(db, {place: _compute(db, place) for place in some})
+        except StoreError:  # another process writes, or nobody may: the next reader can keep them
+            return {place: _compute(db, place) for place in left}
+        left = left[AT_ONCE:]
+    return {}
 
 
 def _changed(db: Database) -> list[Place]:

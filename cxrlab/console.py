@@ -138,7 +138,8 @@ def table(
         columns: how long a line may be; None for any length.
     """
     lines = [list(head), *map(list, rows)]
-    widths = [max(length(line[i]) for line in lines) for i in range(len(head))]
+    lengths = [list(map(length, line)) for line in lines]
+    widths = list(map(max, zip(*lengths, strict=True)))
     total = sum(widths) + 2 * (len(widths) - 1)
     if columns is not None and gives_way is not None and total > columns:
         widths[gives_way] = max(NARROWEST, widths[gives_way] - (total - columns))
@@ -146,8 +147,10 @@ def table(
     for number, line in enumerate(lines):
         cells = []
         for i, text in enumerate(line):
-            shown = shortened(text, widths[i])
-            room = " " * (widths[i] - length(shown))
+            shown, room = text, " " * (widths[i] - lengths[number][i])
+            if lengths[number][i] > widths[i]:
+                shown = shortened(text, widths[i])
+                room = " " * (widths[i] - length(shown))
             style = "bold" if number == 0 else styles[number - 1][i] if styles else ""
             painted = paint(shown, style)
             last = i == len(line) - 1 and i not in right

@@ -197,6 +197,8 @@ def choose(groups: Sequence[Group], *, better: str, stale: Collection[Group] = (
     the one with more runs, then the one whose digest sorts first, so that the choice does not
     depend on the order.
     """
+    if len(groups) < 2:
+        return groups[0] if groups else None
     sign = -1.0 if better == "higher" else 1.0
 
     def rank(group: Group) -> tuple[bool, bool, float, int, str]:
@@ -204,7 +206,7 @@ def choose(groups: Sequence[Group], *, better: str, stale: Collection[Group] = (
         by = (chosen_by is None, sign * (chosen_by or 0.0), -group.n, group.recipe)
         return (bool(stale) and group in stale, *by)
 
-    return min(groups, key=rank, default=None)
+    return min(groups, key=rank)
 
 
 def differences(groups: Sequence[Group]) -> tuple[str, ...]:
@@ -213,7 +215,7 @@ def differences(groups: Sequence[Group]) -> tuple[str, ...]:
     return tuple(
         called
         for called, values in zip(DIFFERENCES.values(), parts, strict=True)
-        if any(value != values[0] for value in values)
+        if len(set(values)) > 1
     )
 
 
@@ -301,6 +303,8 @@ def under_way(facts: Facts, runs: Sequence[OpenRun]) -> Facts:
     A number stands against runs that were stopped, lost or failed, but not against one that is
     running or waits: that one will change it.
     """
+    if not runs:
+        return {}
     by_state = {run.state: run for run in reversed(runs)}
     counts = UNDER_WAY if facts.get("value") is None else UNDER_WAY[:3]
     state = next((name for name in counts if name in by_state), "")

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from cxrlab import grid, text
+from cxrlab import grid, ranking, text
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.tui import reading, telling
@@ -139,14 +139,14 @@ def columns_of(shown: grid.Grid, rows: Sequence[Sequence[Sequence[Part]]]) -> li
 
 
 def best_cells(shown: grid.Grid) -> set[grid.Cell]:
-    """Return the best cell of each task's column; losses of methods do not compare."""
+    """Return the best cells of each task's column, among those that compare."""
     found = set()
     for i, column in enumerate(shown.columns):
-        cells = [row.cells[i] for row in shown.rows if row.cells[i].value is not None]
-        if column.task == PRETRAIN or len(cells) < 2:
+        if column.task == PRETRAIN:
             continue
-        pick = max if column.better == "higher" else min
-        found.add(pick(cells, key=lambda cell: cell.value or 0.0))
+        cells = [row.cells[i] for row in shown.rows]
+        ranked = ranking.ranks(cells, better=column.better)
+        found |= {c for c, rank in zip(cells, ranked, strict=True) if rank == ranking.BEST}
     return found
 
 

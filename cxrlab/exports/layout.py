@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from cxrlab import grid, ranking, text
 from cxrlab.columns import Column
-from cxrlab.exports.words import Lang, say
+from cxrlab.exports.words import Lang, say, told
 from cxrlab.grid import UNDER_WAY, Cell, Grid, Row
 from cxrlab.harmless import harmless
 from trainers.catalog import PRETRAIN
@@ -134,26 +134,26 @@ def footnotes_of(cell: Cell, usual: str, lang: Lang) -> list[str]:
     """
     if cell.value is None:
         return []
-    told = [_origin(cell, lang)] if cell.foreign else []
-    told += map(clean, cell.flaws)
+    notes = [_origin(cell, lang)] if cell.foreign else []
+    notes += [told(clean(flaw), lang) for flaw in cell.flaws]
     if cell.n == 1 and cell.unit != "s":
-        told.append(say("single", lang))
+        notes.append(say("single", lang))
     if cell.stale:
-        told.append(say("is stale", lang, reason=clean(cell.stale)))
+        notes.append(say("is stale", lang, reason=told(clean(cell.stale), lang)))
     if cell.preset and not cell.foreign and usual and cell.preset != usual:
-        told.append(say("preset", lang, preset=cell.preset, usual=usual))
+        notes.append(say("preset", lang, preset=cell.preset, usual=usual))
     if cell.others > 0:
-        told.append(say("others", lang, count=cell.others, what=_differences(cell, lang)))
+        notes.append(say("others", lang, count=cell.others, what=_differences(cell, lang)))
     if cell.other:
-        told.append(say(cell.other, lang))
-    return told
+        notes.append(say(cell.other, lang))
+    return notes
 
 
 def _origin(cell: Cell, lang: Lang) -> str:
-    told = cell.number_told
-    if told is None:
+    number = cell.number_told
+    if number is None:
         return say("is foreign", lang)
-    return say("told", lang, source=clean(told.source).replace("`", "'"))
+    return say("told", lang, source=clean(number.source).replace("`", "'"))
 
 
 def _differences(cell: Cell, lang: Lang) -> str:
@@ -173,23 +173,23 @@ def usual_preset(cells: Iterable[Cell]) -> str:
 def general_notes(shown: Grid, lang: Lang, *, ranked: bool) -> list[str]:
     """Return what must be known of the whole table, a sentence each."""
     cells = [cell for cell in shown.cells() if cell.value is not None]
-    told = []
+    notes = []
     if any(cell.n > 1 for cell in cells):
-        told.append(say("spread", lang))
+        notes.append(say("spread", lang))
     if any(cell.paper is not None for cell in shown.cells()):
-        told.append(say("bracket", lang))
+        notes.append(say("bracket", lang))
     if ranked:
-        told.append(say("ranks", lang))
+        notes.append(say("ranks", lang))
     words = {"Dice": "Dice", "AUROC": "AUROC", "loss": "loss", "time": "training time"}
-    told += [say(w, lang) for name, w in words.items() if any(c.metric == name for c in cells)]
+    notes += [say(w, lang) for name, w in words.items() if any(c.metric == name for c in cells)]
     if floors := floors_of(cells):
         joined = {"en": ", ", "zh": "，"}[lang].join(
             f"{column} {' / '.join(values)}" for column, values in floors.items()
         )
-        told.append(say("floor", lang, columns=joined))
+        notes.append(say("floor", lang, columns=joined))
     if _all_quick(shown):
-        told.append(say("all quick", lang))
-    return told
+        notes.append(say("all quick", lang))
+    return notes
 
 
 def floors_of(cells: Iterable[Cell]) -> Mapping[str, Sequence[str]]:
@@ -253,7 +253,7 @@ def _entry(cell: Cell, rank: int, usual: str, footnotes: _Footnotes, lang: Lang)
         paper=cell.bracket(),
         rank=rank,
         notes=footnotes.of(footnotes_of(cell, usual, lang)),
-        paper_notes=footnotes.of([clean(cell.paper_source)] if _is_cited(cell) else []),
+        paper_notes=footnotes.of([told(clean(cell.paper_source), lang)] if _is_cited(cell) else []),
     )
 
 

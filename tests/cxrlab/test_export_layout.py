@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from cxrlab import columns
+from cxrlab import columns, stale
 from cxrlab.exports.layout import Entry, arranged
-from cxrlab.exports.words import LANGUAGES, WORDS, say
+from cxrlab.exports.words import LANGUAGES, WORDS, say, told
 from cxrlab.grid import FOREIGN, TEST_SPLIT, TRAIN_LIST, Cell, Grid, Row, build, notes
+from cxrlab.imports import figures, heads
+from store.cells import Encoder, Group
+from store.finished import Start
 from store.notebook import Number
 from trainers.catalog import METHODS
 
@@ -117,6 +120,37 @@ def test_everything_has_words_in_both_languages_with_the_same_places() -> None:
         assert len(said) == len(LANGUAGES), key
         assert all(said), key
         assert len({frozenset(places.findall(text)) for text in said}) == 1, key
+
+
+def stale_reasons() -> list[str]:
+    group = Group("mrm", "siim", 10, "Dice", "r", "paper", 0.7, None, 1, None, None, ("a",), 1.0)
+    group = group._replace(starts=(Start("run1", "best.pt", "a" * 64),))
+    now = Encoder("run1", "succeeded", (("best.pt", "b" * 64),), None)
+    known: list[dict[str, Encoder]] = [{}, {"run1": now._replace(state="failed")}, {"run1": now}]
+    return [stale.reason(group, encoders) for encoders in known]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        *figures.read_figure("70.09").own_flaws,
+        *figures.read_figure("0.7").own_flaws,
+        heads.accuracy_flaw("the notebook", "average acc"),
+        heads.accuracy_flaw("the heading `NIH acc`", "accuracy"),
+        *stale_reasons(),
+    ],
+)
+def test_what_others_write_in_english_is_said_in_chinese_with_the_same_names(sentence: str) -> None:
+    said = told(sentence, "zh")
+    assert re.search("[\u4e00-\u9fff]", said)
+    assert set(re.findall(r"`[^`]+`|\brun1\b|\b[ab]{8}\b", sentence)) <= set(
+        re.findall(r"`[^`]+`|run1|[ab]{8}", said)
+    )
+    assert told(sentence, "en") == sentence
+
+
+def test_what_has_no_translation_stays_as_it_is() -> None:
+    assert told("something else", "zh") == "something else"
 
 
 def test_what_is_put_into_words_may_hold_braces() -> None:

@@ -151,7 +151,14 @@ def test_a_pretraining_cut_at_any_step_ends_with_the_same_weights_bit_for_bit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        # half a minute a method: one of each kind always, the others by `-m long`
+        name if name in ("mrm", "convirt", "refers") else pytest.param(name, marks=pytest.mark.long)
+        for name in METHODS
+    ],
+)
 def test_two_processes_train_as_one_with_the_doubled_batch(
     method: str, records: Path, tmp_path: Path
 ) -> None:

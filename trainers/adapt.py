@@ -38,6 +38,9 @@ PROGRESS_S = 1.0
 PASSING_S = 5.0
 """How often values of a line that is written over are told at most."""
 
+CHILD_S = 3.0
+"""How long to read on after the program has ended: a child of it may hold the pipe open."""
+
 LOOK_S = 0.5
 _WATCHED = ("log.txt", "*.json", "*.jsonl")
 _PORT = re.compile(r"^--master[-_]port(?:=(?P<port>\d+))?$")
@@ -283,7 +286,7 @@ class Adapter:
             with self.lock:
                 watch.read(lambda told: self.meter.take(told, stays=True))
             time.sleep(LOOK_S)
-        reader.join(timeout=10)  # a child of it may hold the pipe open
+        reader.join(timeout=CHILD_S)
         with self.lock:
             watch.read(lambda told: self.meter.take(told, stays=True), last=True)
             return self.end(self.child.returncode)

@@ -139,7 +139,9 @@ def test_weights_of_the_other_kind_of_encoder_are_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL]
+)
 def test_a_stopped_training_on_a_plateau_resumes_to_the_same_weights_bit_for_bit(
     records: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

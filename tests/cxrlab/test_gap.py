@@ -207,8 +207,7 @@ def test_a_notebooks_own_remarks_are_told_as_such(told):
     assert "notebook.md:5" in said(one, "initial weights", "")
 
 
-def test_a_number_that_is_no_papers_says_so(told):
-    assert any("No paper" in note for note in cell(told, "refers_mrm", "nih", 10)["notes"])
+def test_a_number_that_is_not_the_authors_own_says_so(told):
     assert any("Not the authors" in note for note in cell(told, "convirt", "nih", 10)["notes"])
 
 

@@ -190,7 +190,7 @@ def test_a_papers_number_that_is_known_otherwise_is_told(file: Path) -> None:
     (flaw,) = number_of(found, "deep_mrm", "siim_legacy", 10, "paper").flaws
     assert "that of `mrm`" in flaw
     (flaw,) = number_of(found, "refers_mrm", "nih", 1, "paper").flaws
-    assert "that of `refers`, and here 76.6 is known" in flaw
+    assert "that of `refers`, and no paper's is known of `refers_mrm`" in flaw
 
 
 def test_logs_that_differ_are_no_placeholder(reading: Any) -> None:

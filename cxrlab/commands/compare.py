@@ -197,7 +197,7 @@ def blocks(found: Comparison, *, columns: int) -> list[str]:
         head = ["test", "95 %", "p", "p (Holm)", "verdict"]
         lines += [
             f"  {line}"
-            for line in console.table(head, part, right=(2, 3), gives_way=4, columns=columns - 2)
+            for line in console.table(head, part, right=(2, 3), gives_way=0, columns=columns - 2)
         ]
     return lines
 

@@ -98,8 +98,8 @@ LEARNS = {
     "shenzhen_lungs": Learns(("shenzhen", 400, 96), one_mask, 0.1),
     "covid": Learns(("covid", 700, 96), chance, 0.15, ("--lr", "1e-3", "--steps", "200")),
     "covid_viral": Learns(("covid", 700, 96), chance, 0.15, ("--lr", "1e-3", "--steps", "200")),
-    "rsna": Learns(("rsna", 700, 64), same_boxes, 0.02),
-    "report": Learns(("large", 400, 64), one_report, 0.1),
+    "rsna": Learns(("rsna", 700, 64), same_boxes, 0.04),
+    "report": Learns(("large", 400, 64), one_report, 0.06),
 }
 
 

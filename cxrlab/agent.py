@@ -18,6 +18,7 @@ import logging
 import math
 import os
 import re
+import select
 import signal
 import sqlite3
 import subprocess
@@ -186,7 +187,21 @@ class Agent:
                 last_busy = time.monotonic()
             elif time.monotonic() - last_busy > self.idle_s:
                 return
-            time.sleep(PASS_S)
+            self.nap()
+
+    def nap(self) -> None:
+        """Sleep until the next pass is due, or a runner has ended and left its place free."""
+        poll = select.poll()
+        handles = []
+        for child in self.children:
+            with contextlib.suppress(OSError):  # it has ended, and been waited for
+                handles.append(os.pidfd_open(child.pid))
+                poll.register(handles[-1], select.POLLIN)
+        try:
+            poll.poll(PASS_S * 1000)
+        finally:
+            for handle in handles:
+                os.close(handle)
 
     def one_pass(self) -> bool:
         """Do once what there is to do; returns whether anything waits or runs."""

@@ -72,9 +72,9 @@ def show_cell(ctx: typer.Context, name: str, *, as_json: bool) -> None:
 
 def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     """Return all that is known of a run, as `--json` gives it."""
-    from cxrlab import descent, lagging, restricted
+    from cxrlab import advice, cloning, descent, lagging, restricted
     from cxrlab.exports import facts
-    from store import artifacts, results
+    from store import artifacts, notes, results
     from trainers import metrics
 
     saved = restricted.shown(lab, run.task, artifacts.of_run(db, run.id))
@@ -83,6 +83,8 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     behind = lagging.look(db, run)
     return facts.of_run(run) | {
         "behind": behind.as_facts() if behind else None,
+        "next": advice.next_step(run, cloning.configuration(run)),
+        "notes": [entry.text for entry in notes.select(db, about=run.id)],
         "command": run.command,
         "log": str(Path(run.folder) / "log.txt"),
         "encoder": descent.origin(db, run, document),
@@ -127,6 +129,7 @@ def data_of(db: Database, run: Run, document: dict[str, Any]) -> dict[str, Any] 
 def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
     """Return the lines that tell of a run, what matters most first."""
     from cxrlab import console, restricted, text
+    from cxrlab.harmless import harmless
 
     state = text.state(known["state"], known["reason"])
     lines = [
@@ -142,6 +145,10 @@ def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
             f"{known['done']} of {known['total']} steps, {share:.0f} %{eta}",
             columns=columns,
         )
+    if known["next"]:
+        lines += labelled("next", known["next"], columns=columns)
+    for note in known["notes"]:
+        lines += labelled("note", harmless(note), columns=columns)
     if known["behind"]:
         lines += labelled("behind", known["behind"]["told"], columns=columns)
     if known["foreign"]:

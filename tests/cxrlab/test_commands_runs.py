@@ -270,3 +270,17 @@ def test_show_puts_every_dice_beside_what_predicting_nothing_scores(
     assert f"split train {'a' * 12}, val {'b' * 12}, test {'c' * 12}" in said
     (cell,) = [c for c in document(lab, "grid") if c["task"] == "siim_legacy" and c["n"]]
     assert (cell["floor"], cell["test_split"], cell["not_comparable"]) == (0.647, "c" * 64, "")
+
+
+def test_show_tells_the_next_step_and_what_was_noted(lab: Lab, db: Any, new_run: Any) -> None:
+    run = new_run()
+    runs.change_state(db, run.id, "failed", reason="GPU out of memory: tried to allocate 2 GiB")
+    folder = Path(run.folder)
+    (folder / "config.json").write_text(json.dumps({"batch_size": 64, "accum_iter": 2}))
+    assert invoke(lab, "note", "smaller next time", "--about", run.id).exit_code == 0
+    known = document(lab, "show", run.id)
+    assert "--set batch_size=32 --set accum_iter=4" in known["next"]
+    assert known["notes"] == ["smaller next time"]
+    said = " ".join(invoke(lab, "show", run.id).stdout.split())
+    assert "note smaller next time" in said
+    assert f"`cxrlab clone {run.id} --set batch_size=32" in said

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from cxrlab import columns, grid, status
 from cxrlab.settings import GridSettings
-from store import cells, notebook, runs
+from store import cells, notebook, results, runs
 from trainers.catalog import METHODS, PRETRAIN, MethodEntry
 
 
@@ -39,11 +39,25 @@ def read_grid(db: Database, settings: GridSettings, lang: str = "en") -> grid.Gr
         notebook=notebook.numbers(db),
         encoders=cells.encoders(db, {s.run_id for g in groups for s in g.starts if s.run_id}),
     )
-    rows = [replace(row, group=named.get(row.method, "")) for row in made.rows]
+    rows = [
+        replace(row, group=named.get(row.method, ""), cells=beside_papers(db, row.cells))
+        for row in made.rows
+    ]
     if chosen.fields:
         logs = logs_of(db, rows) if "log" in chosen.fields else {}
         rows = rows_told(rows, told, logs, lang)
     return replace(made, rows=tuple(rows), fields=chosen.fields)
+
+
+def beside_papers(db: Database, shown: Sequence[grid.Cell]) -> tuple[grid.Cell, ...]:
+    """Return the cells, those told apart whose runs are on another division than their paper's."""
+    found = []
+    for cell in shown:
+        own = ""
+        if cell.paper_split and cell.run_ids and cell.value is not None:
+            own = results.division(db, cell.run_ids[0])
+        found.append(replace(cell, own_split=own) if own not in ("", cell.paper_split) else cell)
+    return tuple(found)
 
 
 def chosen_methods(

@@ -72,6 +72,10 @@ class Cell:
     high: float | None = None
     paper: float | None = None
     paper_source: str = ""
+    paper_split: str = ""
+    """On which division of the data the paper's number is, where that matters."""
+    own_split: str = ""
+    """On which one this lab's is, where that is another one; the two do not compare then."""
     state: str = "empty"
     """`empty`, `none` (never to be filled), `succeeded`, `stale`, `foreign` (a notebook's number
     and no run), or the state of the run under way."""
@@ -243,7 +247,8 @@ def filled(group: Group) -> Facts:
 def cited(published: Paper | None, told: Sequence[Number]) -> Facts:
     """Return the paper's number: the one known here, else the one a notebook cites."""
     if published is not None:
-        return {"paper": published.value, "paper_source": published.source}
+        known = {"paper": published.value, "paper_source": published.source}
+        return {**known, "paper_split": published.split}
     for number in reversed(told):
         if number.origin == "paper":
             source = number.cited or f"cited in {number.source}, line {number.line}"

@@ -17,6 +17,8 @@ class Paper:
 
     value: float
     source: str
+    split: str = ""
+    """On which of a data set's divisions, as runs call theirs; empty where there is only one."""
 
 
 def read_published(path: Path | None = None) -> dict[tuple[str, str, int | None, str], Paper]:
@@ -31,7 +33,7 @@ def read_published(path: Path | None = None) -> dict[tuple[str, str, int | None,
         refuse_other_metric(row["task"], row["metric"], f"{chosen}: {row['method']} {row['task']}")
     return {
         (row["method"], row["task"], row.get("ratio"), row["metric"]): Paper(
-            float(row["value"]), " ".join(row["source"].split())
+            float(row["value"]), " ".join(row["source"].split()), row.get("split", "")
         )
         for row in rows
     }

@@ -49,7 +49,21 @@ def notes(grid: Grid) -> list[str]:
     told += notebook_notes(grid.cells())
     if any(cell.paper is not None for cell in grid.cells()):
         told.append("`[73.2]`: the paper's number")
+    told += paper_notes(shown)
     return told
+
+
+def paper_notes(shown: Sequence[Cell]) -> list[str]:
+    """Return which numbers are on another division of the data than the paper's beside them."""
+    apart: dict[tuple[str, str], list[str]] = {}
+    for cell in shown:
+        if cell.own_split:
+            apart.setdefault((cell.paper_split, cell.own_split), []).append(where(cell))
+    return [
+        f"not comparable with the paper's number, which is on {papers}, while these are on the "
+        f"division `{own}`: {', '.join(cells)}"
+        for (papers, own), cells in apart.items()
+    ]
 
 
 def difference_notes(shown: Sequence[Cell]) -> list[str]:

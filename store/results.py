@@ -68,6 +68,15 @@ def document(db: Database, run_id: str) -> dict[str, Any] | None:
     return loaded
 
 
+def division(db: Database, run_id: str) -> str:
+    """Return on which division of its data a run was tested; empty where it tells none."""
+    for (said,) in db.conn.execute(
+        "select json_extract(result, '$.data.split') from runs where id = :id", {"id": run_id}
+    ):
+        return said if isinstance(said, str) else ""
+    return ""
+
+
 def of_data_version(db: Database, task: str, version: str) -> list[tuple[str, str]]:
     """Return the finished runs of `task` on data of that version: id and the data's fingerprint."""
     rows = db.conn.execute(

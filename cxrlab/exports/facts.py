@@ -78,6 +78,8 @@ def of_cell(cell: Cell) -> dict[str, Any]:
         "notebook": [number._asdict() for number in cell.notebook],
         "runs": list(cell.run_ids),
         "paper_source": cell.paper_source,
+        "paper_split": cell.paper_split,
+        "paper_comparable": not cell.own_split,
         "text": cell.text(),
     }
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, columns, lab
+from cxrlab import cli, columns, lab, remarks
 from cxrlab.cells import grid_settings, read_grid
 from cxrlab.errors import CxrlabError, NotFound, Usage
+from cxrlab.exports import facts
 from cxrlab.exports.plain import page
 from cxrlab.settings import GridSettings
 from store import intake, runs
@@ -200,3 +201,24 @@ def test_the_grid_command_prints_the_notebooks_columns(lab: lab.Lab) -> None:
     printed = cxrlab("grid", "--columns", "notebook").stdout
     for word in ("number", "description", "log", "status", "METEOR"):
         assert word in printed
+
+
+@pytest.mark.parametrize(("split", "comparable"), [("MRM's lists", True), ("official", False)])
+def test_a_number_on_another_division_than_its_papers_says_so(
+    lab: lab.Lab, db: Any, new_run: Any, split: str, comparable: bool
+) -> None:
+    run = new_run(method="mrm", task="nih", ratio=1)
+    log = EventLog(Path(run.folder))
+    log.start(0, total_steps=1)
+    log.result(values={"test/AUROC": 0.8}, data={"split": split})
+    log.end("succeeded")
+    log.close()
+    intake.take_in(db, run.id, Path(run.folder))
+    runs.change_state(db, run.id, "succeeded")
+    shown = read_grid(db, GridSettings(("mrm",), ("nih:1",)))
+    (cell,) = [cell for cell in shown.cells() if cell.task == "nih"]
+    assert (cell.value, cell.paper) == (0.8, 0.794)
+    assert facts.of_cell(cell)["paper_comparable"] is comparable
+    told = [note for note in remarks.notes(shown) if "not comparable with the paper" in note]
+    assert bool(told) is not comparable
+    assert all("`official`: mrm nih 1 %" in note for note in told)

@@ -84,6 +84,7 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "artifacts.newest_encoder": lambda db: artifacts.newest_encoder(db, "mrm", preset="quick"),
     "results.of_run": lambda db: results.of_run(db, "aaaaaa"),
     "results.document": lambda db: results.document(db, "aaaaaa"),
+    "results.division": lambda db: results.division(db, "aaaaaa"),
     "results.of_data_version": lambda db: results.of_data_version(db, "pretrain", "V3"),
     "results.warnings": lambda db: results.warnings(db, "aaaaaa"),
     "results.attempts": lambda db: results.attempts(db, "aaaaaa"),

@@ -146,6 +146,8 @@ def footnotes_of(cell: Cell, usual: str, lang: Lang) -> list[str]:
         notes.append(say("others", lang, count=cell.others, what=_differences(cell, lang)))
     if cell.other:
         notes.append(say(cell.other, lang))
+    if cell.own_split:
+        notes.append(say("division", lang, own=cell.own_split, papers=cell.paper_split))
     return notes
 
 

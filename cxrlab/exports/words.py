@@ -61,6 +61,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "from another recipe: preset `{preset}`, where most of its column has `{usual}`",
         "配方不同：使用预设 `{preset}`，而该列多数使用 `{usual}`",
     ),
+    "division": (
+        "not comparable with the paper's number: on the division `{own}`, the paper's on {papers}",
+        "与论文数值不可比：所用划分为 `{own}`，论文所用为 {papers}",
+    ),
     "others": (
         "one of several with a number here, {count} more, which differ in {what}; shown is the "
         "one that validates best",

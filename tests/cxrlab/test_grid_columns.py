@@ -14,6 +14,8 @@ from cxrlab import cli, columns, lab, remarks
 from cxrlab.cells import grid_settings, read_grid
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.exports import facts
+from cxrlab.exports.layout import arranged
+from cxrlab.exports.markdown import markdown
 from cxrlab.exports.plain import page
 from cxrlab.settings import GridSettings
 from store import intake, runs
@@ -221,4 +223,5 @@ def test_a_number_on_another_division_than_its_papers_says_so(
     assert facts.of_cell(cell)["paper_comparable"] is comparable
     told = [note for note in remarks.notes(shown) if "not comparable with the paper" in note]
     assert bool(told) is not comparable
+    assert ("on the division `official`" in markdown(arranged(shown, "en"))) is not comparable
     assert all("`official`: mrm nih 1 %" in note for note in told)

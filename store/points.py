@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from sqlite_utils import Database
 
 from store import runs
 
 Point = tuple[int, float]
+
+MANY = 20_000
+"""Above so many points the registry itself looks for the extremes, and few of them are held."""
+
+_FINITE = """
+    run = :run and metric = (select id from metrics where name = :metric)
+    and step > :after and value is not null
+"""
 
 
 def curve(
@@ -25,20 +34,47 @@ def curve(
         NoSuchRun: there is no such run.
         ValueError: `most` is below 4.
     """
+    values = {
+        "run": runs.seq_of(db, run_id),
+        "metric": metric,
+        "after": -(2**63) if after is None else after,
+    }
+    number, first, last = db.conn.execute(
+        f"select count(*), min(step), max(step) from points where {_FINITE}", values
+    ).fetchone()
+    if number > max(MANY, most) and most >= 4:
+        return _ends_and_extremes(db, values, range(first, last + 1), most)
     rows = db.conn.execute(
-        """
-        select step, value from points
-        where run = :run and metric = (select id from metrics where name = :metric)
-          and step > :after and value is not null
-        order by step
-        """,
-        {
-            "run": runs.seq_of(db, run_id),
-            "metric": metric,
-            "after": -(2**63) if after is None else after,
-        },
+        f"select step, value from points where {_FINITE} order by step", values
     ).fetchall()
     return thin(rows, most)
+
+
+def _ends_and_extremes(
+    db: Database, values: dict[str, Any], steps: range, most: int
+) -> list[Point]:
+    """Return what `thin` would, in stretches of equal steps, by one short question for each."""
+    found: set[Point] = set()
+    stretches = (most - 2) // 2
+    for n in range(stretches):
+        part = steps[n * len(steps) // stretches : (n + 1) * len(steps) // stretches]
+        if not part:
+            continue
+        rows = db.conn.execute(
+            # beside a lone `min` or `max` SQLite gives the other columns of that very row
+            f"""
+            select step, min(value) from points where {_FINITE} and step between :from and :to
+            union all
+            select step, max(value) from points where {_FINITE} and step between :from and :to
+            """,
+            {**values, "from": part[0], "to": part[-1]},
+        )
+        found |= {(step, value) for step, value in rows if step is not None}
+    ends = db.conn.execute(
+        f"select step, value from points where {_FINITE} and step in (:first, :last)",
+        {**values, "first": steps[0], "last": steps[-1]},
+    )
+    return sorted(found | set(ends))
 
 
 def every(db: Database, run_id: str) -> Iterator[tuple[str, int, float | None]]:

@@ -81,6 +81,24 @@ def test_a_curve_of_fewer_than_four_points_cannot_be_asked_for(db: Any, long_run
         points.curve(db, long_run, "val/Dice", most=3)
 
 
+def test_of_very_many_points_the_registry_gives_the_same_ends_and_extremes(
+    db: Any, long_run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thinned = points.curve(db, long_run, "train/loss", most=100)
+    monkeypatch.setattr(points, "MANY", 200)
+    curve = points.curve(db, long_run, "train/loss", most=100)
+    whole = points.curve(db, long_run, "train/loss", most=10_000)
+    assert 50 < len(curve) <= 100
+    assert curve == sorted(curve)
+    assert set(curve) <= set(whole)
+    assert (curve[0], curve[-1]) == (whole[0], whole[-1])
+    for of in (min, max):
+        assert of(v for _, v in curve) == of(v for _, v in thinned) == of(v for _, v in whole)
+    later = points.curve(db, long_run, "train/loss", after=3000, most=100)
+    assert (later[0][0], later[-1][0]) == (3001, 5000)
+    assert (3333, 99.0) in later
+
+
 @given(values=st.lists(st.floats(-1e6, 1e6), max_size=400), most=st.integers(4, 60))
 def test_thinning_keeps_order_ends_and_extremes_within_the_number_asked_for(
     values: list[float], most: int

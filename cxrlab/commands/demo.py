@@ -32,7 +32,7 @@ ASK_CORE_S = 12.0
 PRETRAIN_CORE_S = 0.1
 """How long pre-training takes for each image, as `SHORTER` has it, start included."""
 
-FINETUNE_CORE_S = 28.0
+FINETUNE_CORE_S = 33.0
 """How long a fine-tuning takes on average, as `SHORTER` has it, start and test included."""
 
 SHORTER = (
@@ -40,10 +40,10 @@ SHORTER = (
     ("pretrain.warmup_epochs", "1"),
     ("siim.channels", "32"),
     ("siim.aux_channels", "16"),
-    ("siim.lr", "2e-3"),
-    ("siim.steps", "100"),
+    ("siim.lr", "4e-3"),
+    ("siim.steps", "200"),
     ("siim.warmup_steps", "10"),
-    ("siim.eval_every", "50"),
+    ("siim.eval_every", "100"),
     ("shenzhen.lr", "1e-3"),
     ("shenzhen.steps", "45"),
     ("shenzhen.eval_every", "15"),

@@ -115,7 +115,7 @@ def candidate_told(candidate: Candidate, *, first: bool, columns: int) -> list[s
     spread = f" ±{text.metric(group.sd, unit)}" if group.sd is not None and unit != "s" else ""
     chosen = "" if group.selected_value is None else f", validates at {group.selected_value:.4f}"
     said = f"{mean}{spread} over {text.plural(group.n, 'run')}{chosen}"
-    tell("shown" if candidate.shown else "not averaged", said)
+    tell("shown" if candidate.shown else "not shown", said)
     if not first:
         tell("differs in", ", ".join(candidate.differs) or "nothing that is known")
         tell("settings", settings_told(candidate)) if candidate.settings else None

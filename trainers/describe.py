@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers import catalog, checkpoints, layouts, program, weights
+from trainers import catalog, checkpoints, layouts, normalisation, program, weights
 from trainers.config import ConfigError, InputError, MissingError, resolve
 from trainers.layouts import Found
 from trainers.pretrain import method_module, pretrainable, settle_variant
@@ -63,7 +63,8 @@ def describe(path: Path) -> dict[str, Any]:
     """
     content = read_checkpoint(path)
     found = layouts.find(content)
-    encoder = encoder_facts(path, found)
+    known = normalisation.of_file(content, found.kind)
+    encoder = encoder_facts(path, found) | {"normalisation": known._asdict() if known else None}
     return {
         "path": str(path),
         "bytes": path.stat().st_size,

@@ -223,13 +223,16 @@ def hanging(said: str) -> list[str]:
 
 
 def encoder_line(encoder: dict[str, Any]) -> str:
-    """Return an encoder's size in words, or what is wrong with it."""
+    """Return an encoder's size and normalisation in words, or what is wrong with it."""
     if encoder["problem"]:
         return f"none that can be loaded: {encoder['problem']}"
     size = encoder["size"]
     said = ", ".join(f"{name} {value}" for name, value in size.items())
     lacks = f"; without {', '.join(encoder['missing'])}" if encoder["missing"] else ""
-    return f"{encoder['name']} ({said}), {encoder['parameters']:,} parameters{lacks}"
+    known = encoder["normalisation"]
+    levels = [", ".join(f"{value:g}" for value in known[key]) for key in known] if known else []
+    trained = f"; images normalised by {levels[0]} and {levels[1]}" if levels else ""
+    return f"{encoder['name']} ({said}), {encoder['parameters']:,} parameters{lacks}{trained}"
 
 
 def method_line(method: dict[str, Any]) -> str:

@@ -68,6 +68,7 @@ def test_sizes_groups_and_digest_are_the_files_and_every_method_is_told_of(capsy
     sizes = {"image_px": 64, "patch_px": 8, "embed_dim": 128, "depth": 2, "num_heads": 2}
     assert told["encoder"]["size"] == sizes
     assert told["encoder"]["problem"] == ""
+    assert told["encoder"]["normalisation"] == {"mean": [0.4978], "std": [0.2449]}
     assert told["sha256"] == checkpoints.sha256(mrm_file)
     assert told["bytes"] == mrm_file.stat().st_size
     state = torch.load(mrm_file, weights_only=False)["model"]

@@ -134,6 +134,22 @@ def metric_names(db: Database, run_id: str) -> list[str]:
     return [name for (name,) in rows]
 
 
+def is_logged(db: Database, run_id: str, metric: str) -> bool:
+    """Tell whether the run has points of the metric.
+
+    Raises:
+        NoSuchRun: there is no such run.
+    """
+    rows = db.conn.execute(
+        """
+        select 1 from points
+        where run = :run and metric = (select id from metrics where name = :metric) limit 1
+        """,
+        {"run": runs.seq_of(db, run_id), "metric": metric},
+    )
+    return rows.fetchone() is not None
+
+
 def last(db: Database, run_id: str) -> dict[str, float]:
     """Return the last finite value of every metric of the run.
 

@@ -9,22 +9,27 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import behind, cells, grid, restricted
+from cxrlab import advice, behind, cells, cloning, grid, presets, restricted
 from cxrlab.behind import Member
 from cxrlab.errors import NotFound
 from cxrlab.lab import Lab
-from store import artifacts, matching, points, queue, results, runs
+from store import artifacts, matching, notes, points, queue, results, runs
 from store.db import open_store
 from store.points import Point
 from store.runs import Run
-from trainers.catalog import datasets_in_use
+from trainers.catalog import PRETRAIN, datasets_in_use
 
 MOST_POINTS = 1000
 """Points of one curve; a plot on a wide screen has some 400 columns of dots."""
+
+MOST_ALIKE = 200
+"""Runs that there are to choose from at most, newest first."""
+
+PAPER = "the paper's preset"
 
 SHOWN = 40
 """Runs that the home screen lists at most."""
@@ -92,6 +97,21 @@ class RunView(NamedTuple):
     attempts: tuple[results.Attempt, ...]
     restricted: str = ""
     """The data set whose reports and images this run may not show."""
+    next: str = ""
+    """What to do about it; empty where all is well."""
+    notes: tuple[str, ...] = ()
+    """What was noted about it, newest first."""
+
+
+class Compared(NamedTuple):
+    """In what the settings of a run differ from others."""
+
+    other: str
+    """A run's id, or `PAPER`."""
+    differences: tuple[cloning.Difference, ...] | None
+    """None while they are worked out."""
+    why: str = ""
+    """Why there is nothing to compare with."""
 
 
 class NewPoints(NamedTuple):
@@ -188,6 +208,8 @@ def read_run(lab: Lab, run_id: str) -> RunView:
             tuple(results.warnings(db, run_id)),
             tuple(results.attempts(db, run_id)),
             restricted.hidden(lab, run.task),
+            advice.next_step(run, cloning.configuration(run)),
+            tuple(entry.text for entry in notes.select(db, about=run.id)),
         )
 
 
@@ -214,3 +236,54 @@ def read_settings(folder: Path) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def read_other(lab: Lab, run_id: str, metric: str) -> tuple[Run, NewPoints]:
+    """Return a run with all points of one metric."""
+    with registry(lab) as db:
+        run = runs.get(db, run_id)
+        curve = points.curve(db, run_id, metric, most=MOST_POINTS)
+        return run, NewPoints(metric, run.attempt, None, tuple(curve))
+
+
+def read_alike(lab: Lab, run: Run, metric: str = "") -> list[Run]:
+    """Return the other runs of the same method, those of the same task first, then newest first.
+
+    With a metric only those that have points of it; without one only those of the same task.
+    """
+    with registry(lab) as db:
+        same = runs.select(db, method=run.method, task=run.task, limit=MOST_ALIKE)
+        if not metric:
+            return [other for other in same if other.id != run.id]
+        every = [*same, *runs.select(db, method=run.method, limit=MOST_ALIKE)]
+        found = {other.id: other for other in every if other.id != run.id}
+        return [each for each in found.values() if points.is_logged(db, each.id, metric)]
+
+
+def read_differences(lab: Lab, run_id: str, other_id: str) -> Compared:
+    """Return in what a run's settings differ from another's; from its paper's where none is named.
+
+    The trainer is asked for the paper's, which takes some seconds.
+    """
+    with registry(lab) as db:
+        run = runs.get(db, run_id)
+        other = runs.get(db, other_id) if other_id else None
+    after = cloning.configuration(run)
+    if other is not None:
+        before, why = cloning.configuration(other), ""
+    else:
+        before, why = _by_the_paper(lab, run)
+    if not after or not before:
+        told = why or f"there is no config.json of {run.id if not after else other_id}"
+        return Compared(other_id or PAPER, (), told)
+    return Compared(other_id or PAPER, tuple(cloning.differences(before, after)))
+
+
+def _by_the_paper(lab: Lab, run: Run) -> tuple[dict[str, Any], str]:
+    if run.task == PRETRAIN:
+        question = presets.pretraining(run.method)
+    else:
+        question = presets.finetuning(run.method, run.task, run.ratio)
+    asked = presets.Presets(lab)
+    asked.ask([question])
+    return asked.of(question), asked.refusal(question)

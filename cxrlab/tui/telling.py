@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cxrlab import restricted, text
 from cxrlab.harmless import cut, harmless
-from cxrlab.tui.reading import RunView
+from cxrlab.tui.reading import Compared, RunView
 from store.results import Result
 from store.runs import Run
 from trainers.catalog import METHODS, TASKS
@@ -125,6 +125,34 @@ def why(view: RunView, *, now: float) -> Text:
     return Text(" · ".join(parts))
 
 
+def todo(view: RunView) -> Text:
+    """Return what to do next about the run, and what was noted about it, a line each."""
+    lines = [f"→ {view.next}"] if view.next else []
+    lines += [f"✎ {note}" for note in view.notes[:2]]
+    if len(view.notes) > 2:
+        lines[-1] += f"  (and {len(view.notes) - 2} more)"
+    return Text("\n".join(map(harmless, lines)), no_wrap=True, overflow="ellipsis")
+
+
+def differences(compared: Compared) -> Text:
+    """Return the settings in which a run differs from another or from its paper's, a line each."""
+    said = Text()
+    if compared.differences is None:
+        _head(said, f"differs from {harmless(compared.other)}: reading …")
+        return said.append("\n")
+    _head(said, f"differs from {harmless(compared.other)} in")
+    width = max((len(harmless(each.name)) for each in compared.differences), default=0)
+    for name, before, after in compared.differences:
+        said.append(f"{harmless(name):<{width}}  ", "bold")
+        said.append(f"{harmless(_plain(after))}", "bold").append(
+            f"  there {harmless(_plain(before))}\n"
+        )
+    if not compared.differences:
+        said.append(f"{harmless(compared.why) or 'nothing but seed and places'}\n")
+    said.append("\nevery setting\n", "bold underline")
+    return said
+
+
 def value(metric: str, number: float | None) -> str:
     """Return a metric's value: a score in percent, everything else as it is."""
     last_part = metric.rsplit("/", 1)[-1]
@@ -134,14 +162,37 @@ def value(metric: str, number: float | None) -> str:
     return text.number(number)
 
 
-def curve_title(shown: Sequence[str], last: Mapping[str, float], *, at: int, count: int) -> Text:
-    """Return which curves are drawn by which sign, and their last values."""
+def curve_title(
+    shown: Sequence[str],
+    last: Mapping[str, float],
+    *,
+    at: int,
+    count: int,
+    how: Sequence[str] = (),
+    other: str = "",
+    metric: str = "",
+) -> Text:
+    """Return which curves are drawn by which sign and how, and their last values.
+
+    Args:
+        shown: metrics, and the id of another run that is drawn over them.
+        last: their last values.
+        at: which of the run's metrics it is, from 1.
+        count: how many metrics the run has.
+        how: what is done to the values before they are drawn.
+        other: which of `shown` is a run.
+        metric: what the other run's value is of.
+    """
     if not shown:
         return Text("no metric yet", "dim")
     said = Text()
-    for sign, metric in zip("━◆", shown, strict=False):
-        said.append(f"{sign} {harmless(metric)} ", "bold")
-        said.append(f"{value(metric, last.get(metric))}   ")
+    if how:
+        said.append(f"{', '.join(how)}  ", "italic")
+    signs = iter("━◆")
+    for name in shown:
+        sign = "═" if name == other else next(signs)
+        said.append(f"{sign} {harmless(name)} ", "bold")
+        said.append(f"{value(metric if name == other else name, last.get(name))}   ")
     said.append(f"metric {at} of {count}, `m` next" if count > 1 else "", "dim")
     return said
 

@@ -79,6 +79,7 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "predecessors.best": lambda db: predecessors.best(db, runs.get(db, "cccccc")),
     "work.repeats": lambda db: work.repeats(db, "mrm", "siim"),
     "work.spent": lambda db: work.spent(db, "mrm", "siim"),
+    "points.is_logged": lambda db: points.is_logged(db, "aaaaaa", "train/loss"),
     "points.last": lambda db: points.last(db, "aaaaaa"),
     "artifacts.of_run": lambda db: artifacts.of_run(db, "aaaaaa", "last"),
     "artifacts.newest_encoder": lambda db: artifacts.newest_encoder(db, "mrm", preset="quick"),

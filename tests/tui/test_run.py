@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from cxrlab.lab import Lab
-from cxrlab.tui import telling
+from cxrlab.tui import reading, telling
 from cxrlab.tui.messages import OpenRun
 from cxrlab.tui.screens.run import RunScreen
-from cxrlab.tui.widgets.curve import Curve, round_steps
+from cxrlab.tui.widgets.curve import Curve, round_steps, round_values
 from cxrlab.tui.widgets.log import MOST, LogView
-from store import intake, runs
+from store import intake, notes, runs
 from store.db import open_store
 
 Wait = Callable[..., Any]
@@ -255,3 +255,150 @@ def test_scores_are_percent_and_losses_are_not(
     metric: str, number: float | None, expected: str
 ) -> None:
     assert telling.value(metric, number) == expected
+
+
+async def test_l_draws_by_the_logarithm_and_s_smooths_more_and_then_not_at_all(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, opened: Wait
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, "deepaa")
+        curve = app.screen.query_one(Curve)
+        await until(pilot, lambda: curve.series and len(curve.series[0].points) == 260)
+        raw = curve.series[0].points
+        await pilot.press("L")
+        await until(pilot, lambda: "log scale" in shown(app) and curve.logarithmic)
+        assert curve.series[0].points == raw
+        for said in ("smoothed 0.6", "smoothed 0.9"):
+            await pilot.press("S")
+            await until(pilot, lambda said=said: said in shown(app))
+            smooth = curve.series[0].points
+            assert [step for step, _ in smooth] == [step for step, _ in raw]
+            assert smooth[0] == pytest.approx(raw[0])
+            assert smooth[-1] != raw[-1]
+        await pilot.press("S", "L")
+        await until(pilot, lambda: "smoothed" not in shown(app) and "log scale" not in shown(app))
+        assert curve.series[0].points == raw
+
+
+async def test_o_draws_the_same_metric_of_another_run_of_the_method_over_it(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, opened: Wait
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, "siimaa")
+        await until(pilot, lambda: "━ train/loss" in shown(app))
+        await pilot.press("O")
+        await until(pilot, lambda: "siimca mrm siim" in shown(app))
+        assert "no other run" in shown(app)
+        assert "rndaaa" not in shown(app)
+        assert "siimaa mrm" not in shown(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: "═ siimca 0.6322" in shown(app))
+        curve = app.screen.query_one(Curve)
+        await until(pilot, lambda: len(curve.series[-1].points) == 120)
+        assert [one.name for one in curve.series] == ["train/loss", "val/loss", "siimca"]
+        await pilot.press("m")
+        await until(pilot, lambda: [one.name for one in curve.series] == ["val/Dice", "siimca"])
+        await until(pilot, lambda: len(curve.series[-1].points) == 12)
+        await pilot.press("O")
+        await until(pilot, lambda: "no other run" in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "═ siimca" in shown(app))
+        await pilot.press("O")
+        await until(pilot, lambda: "no other run" in shown(app))
+        await pilot.press("g", "enter")
+        await until(pilot, lambda: "═ siimca" not in shown(app) and "val/Dice" in shown(app))
+
+
+async def test_d_shows_in_which_settings_a_run_differs_from_another(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, opened: Wait
+) -> None:
+    config = log_of(full_lab, "siimba").parent / "config.json"
+    config.write_text('{"program": "finetune", "method": "mrm", "lr": 0.001, "[red]x": "[/]"}')
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, "siimaa")
+        await pilot.press("D")
+        await until(pilot, lambda: "siimba mrm siim" in shown(app))
+        assert "the paper's preset" in shown(app)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: "differs from siimba in" in shown(app))
+        assert "0.0003  there 0.001" in shown(app)
+        assert "[red]x" in shown(app)
+        assert "every setting" in shown(app)
+
+
+async def test_settings_that_agree_are_said_to_and_a_missing_file_is_named(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, opened: Wait
+) -> None:
+    (log_of(full_lab, "siimba").parent / "config.json").unlink()
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, "siimaa")
+        await pilot.press("D")
+        await until(pilot, lambda: "siimca mrm siim" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "nothing but seed and places" in shown(app))
+        await pilot.press("D")
+        await until(pilot, lambda: "siimba mrm siim" in shown(app))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: "there is no config.json of siimba" in shown(app))
+
+
+@pytest.mark.slow
+def test_a_fine_tuning_is_compared_with_what_its_trainer_makes_of_the_paper(full_lab: Lab) -> None:
+    found = reading.read_differences(full_lab, "siimaa", "")
+    assert found.other == reading.PAPER
+    assert found.differences is not None
+    changed = {each.name: each for each in found.differences}
+    assert changed["lr"].after == 3e-4
+    assert changed["batch_size"].before is not None
+    assert changed["batch_size"].after is None
+
+
+async def test_what_to_do_next_and_what_was_noted_stand_over_the_curve(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, opened: Wait
+) -> None:
+    app = make_app(full_lab)
+    db = open_store(full_lab.registry)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, "shlaaa")
+        await until(pilot, lambda: "→ `cxrlab resume shlaaa` goes on" in shown(app))
+        note = notes.NewEntry("note", "[red]node ward7 was rebooted[/]", about="shlaaa")
+        notes.add(db, note)
+        await until(pilot, lambda: "✎ [red]node ward7 was rebooted[/]" in shown(app))
+        await pilot.press("escape")
+        await opened(pilot, "siimaa")
+        await until(pilot, lambda: "siimaa" in shown(app))
+        assert "→" not in shown(app)
+
+
+async def test_y_copies_the_command(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, told: Shown, opened: Wait
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, "deepaa")
+        await pilot.press("y")
+        await until(pilot, lambda: "in the clipboard" in told(app))
+        assert app.clipboard == "python -m trainers.finetune"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (-3.0, 1.0, [0.001, 0.01, 0.1, 1.0, 10.0]),
+        (-0.5, 0.5, [1.0, 3.0]),
+        (0.01, 0.02, [1.02, 1.05]),
+        (0.0, 0.0, [1.0]),
+    ],
+)
+def test_values_on_a_logarithmic_axis_are_round(
+    low: float, high: float, expected: list[float]
+) -> None:
+    assert round_values(low, high, most=6) == pytest.approx(expected)
+
+
+def test_many_powers_of_ten_are_thinned() -> None:
+    assert len(round_values(-9, 9, most=4)) <= 4

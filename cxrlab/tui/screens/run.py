@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +14,25 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Footer, Static
+from textual.widgets import ContentSwitcher, Static
 
 from cxrlab.lab import Lab
 from cxrlab.tui import reading, telling
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import OpenRun, RegistryChanged, ResumeRun, StopRun
+from cxrlab.tui.screens.pick import Pick
 from cxrlab.tui.widgets.bar import TopBar
-from cxrlab.tui.widgets.curve import Curve, Series
+from cxrlab.tui.widgets.curves import CurvePane
+from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.log import LogView
 from cxrlab.tui.widgets.strip import GpuStrip
-from store.points import Point, thin
 
 LOG_NAME = "log.txt"
 PAGES = ("watch", "config-page", "files-page")
 LOG_S = 0.4
 """How often the log is looked at."""
-FIRST_METRICS = ("train/loss", "val/loss")
+NONE = "no other run"
+PAPER = reading.PAPER
 
 
 class RunScreen(Screen[None]):
@@ -43,8 +46,27 @@ class RunScreen(Screen[None]):
         Binding(
             "f", "follow", "Follow", show=False, tooltip="Go to the end of the log and follow it."
         ),
+        Binding("L", "log_scale", "Log scale", show=False, tooltip="Values by their logarithm."),
+        Binding("S", "smooth", "Smooth", show=False, tooltip="Running means: none, 0.6, 0.9."),
+        Binding(
+            "O",
+            "overlay",
+            "Overlay",
+            show=False,
+            tooltip="Draw another run's curve over this one's.",
+        ),
         Binding("c", "page('config-page')", "Config", tooltip="Every setting of the run."),
         Binding("v", "page('files-page')", "Files", tooltip="Results, checkpoints, warnings."),
+        Binding(
+            "D",
+            "compare",
+            "Differences",
+            show=False,
+            tooltip="In what the settings differ from the paper's or another run's.",
+        ),
+        Binding(
+            "y", "copy", "Copy", show=False, tooltip="Copy the command; the terminal keeps it."
+        ),
         Binding("s", "stop", "Stop", tooltip="Stop the run; asks first."),
         Binding("r", "resume", "Resume", tooltip="Let a stopped or lost run go on."),
         Binding("p", "parent", "Parent", show=False, tooltip="The run whose encoder it has."),
@@ -58,10 +80,10 @@ class RunScreen(Screen[None]):
         view: reading.RunView
 
     @dataclass
-    class Drawn(Message, bubble=False):
-        """Points of the metrics that are shown."""
+    class Compared(Message, bubble=False):
+        """In what the run's settings differ from others."""
 
-        new: list[reading.NewPoints]
+        compared: reading.Compared
 
     @dataclass
     class Settings(Message, bubble=False):
@@ -72,15 +94,15 @@ class RunScreen(Screen[None]):
     def __init__(self, lab: Lab, run_id: str, *, clock: Callable[[], float]) -> None:
         super().__init__()
         self._lab = lab
-        self._id = run_id
+        self._run_id = run_id
         self._clock = clock
         self._view: reading.RunView | None = None
-        self._metric = ""
-        self._points: dict[str, list[Point]] = {}
-        self._attempt = -1
+        self._log_said = ""
+        self._settings: dict[str, object] = {}
+        self._compared: reading.Compared | None = None
         self._asking = Asking(self, lambda: self.Read(reading.read_run(lab, run_id)))
-        self._pointing = Asking(
-            self, lambda *asked: self.Drawn(reading.read_points(lab, run_id, *asked))
+        self._comparing = Asking(
+            self, lambda other: self.Compared(reading.read_differences(lab, run_id, other))
         )
         self._setting = Asking(
             self, lambda folder: self.Settings(reading.read_settings(Path(folder)))
@@ -91,12 +113,11 @@ class RunScreen(Screen[None]):
         yield Static(id="run-title", classes="title")
         yield Static(id="run-state", classes="line")
         yield Static(id="run-why", classes="line quiet")
+        yield Static(id="run-next")
         with ContentSwitcher(initial="watch", id="pages"):
             with Vertical(id="watch"):
                 with Horizontal(id="plots"):
-                    with Vertical(id="curve-pane"):
-                        yield Static(id="curve-title")
-                        yield Curve(id="curve")
+                    yield CurvePane(self._lab, self._run_id, id="curve-pane")
                     yield Static(id="facts")
                 yield Static(id="log-title")
                 yield LogView(id="log")
@@ -106,7 +127,7 @@ class RunScreen(Screen[None]):
                 yield Static(id="files")
         with Vertical(id="foot"):
             yield GpuStrip()
-            yield Footer(show_command_palette=False)
+            yield Foot()
 
     def on_mount(self) -> None:
         self.set_interval(LOG_S, self.look)
@@ -144,79 +165,91 @@ class RunScreen(Screen[None]):
         self.query_one("#run-why", Static).update(telling.why(view, now=self._clock()))
         self.query_one("#facts", Static).update(telling.facts(view))
         self.query_one("#files", Static).update(telling.files(view, root=self._lab.root))
-        if view.run.attempt != self._attempt:
-            # a new attempt supersedes points that were drawn: all are read again
-            self._attempt = view.run.attempt
-            self._points = {}
-        if view.metrics and self._metric not in view.metrics:
-            found = (name for name in FIRST_METRICS if name in view.metrics)
-            self._metric = next(found, view.metrics[0])
-        self.draw_curve()
-        self.read_points()
-
-    def read_points(self) -> None:
-        """Ask for what is new of the metrics shown."""
-        asked = []
-        for name in self._shown():
-            held = self._points.get(name)
-            asked.append((name, held[-1][0] if held else None))
-        if asked:
-            self._pointing.ask(asked, self._attempt)
-
-    def _shown(self) -> list[str]:
-        """Return the metric chosen, and its counterpart in training or validation."""
-        if not self._metric or self._view is None:
-            return []
-        split, _, name = self._metric.partition("/")
-        other = {"train": "val", "val": "train"}.get(split, "")
-        both = [self._metric, f"{other}/{name}"]
-        return sorted(n for n in both if n in self._view.metrics)
-
-    @on(Drawn)
-    def take_points(self, message: Drawn) -> None:
-        for new in message.new:
-            held = self._points.get(new.metric, [])
-            if new.attempt != self._attempt or new.after != (held[-1][0] if held else None):
-                continue  # an answer to an older question
-            self._points[new.metric] = thin([*held, *new.points], reading.MOST_POINTS)
-        self.draw_curve()
-
-    def draw_curve(self) -> None:
-        """Draw the metrics shown, and their last values over them."""
-        shown = self._shown()
-        series = [Series(name, self._points.get(name, [])) for name in shown]
-        curve = self.query_one(Curve)
-        same = [drawn.name for drawn in curve.series] == shown
-        empty = not any(one.points for one in series)
-        if tuple(series) != curve.series and not (same and empty):  # keeps it until all is read
-            curve.show([Series(s.name, list(s.points)) for s in series])
-        last = self._view.last if self._view else {}
-        count = len(self._view.metrics) if self._view else 0
-        at = self._view.metrics.index(self._metric) + 1 if self._view and self._metric else 0
-        self.query_one("#curve-title", Static).update(
-            telling.curve_title(shown, last, at=at, count=count)
-        )
+        todo = self.query_one("#run-next", Static)
+        todo.display = bool(view.next or view.notes)
+        todo.update(telling.todo(view))
+        self.query_one(CurvePane).show(view)
 
     def draw_log_title(self) -> None:
-        """Say whether the log is followed."""
+        """Say whether the log is followed; only a changed line is laid out again."""
         log = self.query_one(LogView)
         how = "following" if log.following else "standing still, `f` follows"
-        self.query_one("#log-title", Static).update(Text(f"{LOG_NAME}  {how}"))
+        if how != self._log_said:
+            self._log_said = how
+            self.query_one("#log-title", Static).update(Text(f"{LOG_NAME}  {how}"))
 
     @on(Settings)
-    def draw_settings(self, message: Settings) -> None:
-        self.query_one("#config", Static).update(telling.settings(message.settings))
+    def take_settings(self, message: Settings) -> None:
+        self._settings = message.settings
+        self.draw_settings()
+
+    @on(Compared)
+    def take_differences(self, message: Compared) -> None:
+        self._compared = message.compared
+        self.draw_settings()
+
+    def draw_settings(self) -> None:
+        """Show in what the run differs from what it was compared to, and every setting."""
+        said = telling.differences(self._compared) if self._compared else Text()
+        said.append_text(telling.settings(self._settings))
+        self.query_one("#config", Static).update(said)
 
     # -- keys
 
     def action_metric(self, step: int) -> None:
-        if self._view is None or not self._view.metrics:
+        self.query_one(CurvePane).turn_metric(step)
+
+    def action_log_scale(self) -> None:
+        self.query_one(CurvePane).turn_log()
+
+    def action_smooth(self) -> None:
+        self.query_one(CurvePane).turn_smoothing()
+
+    def action_overlay(self) -> None:
+        pane = self.query_one(CurvePane)
+        if self._view is None or not pane.metric:
             return
-        names = self._view.metrics
-        at = names.index(self._metric) if self._metric in names else 0
-        self._metric = names[(at + step) % len(names)]
-        self.draw_curve()
-        self.read_points()
+        run, metric = self._view.run, pane.metric
+        self.app.push_screen(
+            Pick(
+                f"Draw {metric} of which run over {run.id}?",
+                lambda: reading.read_alike(self._lab, run, metric),
+                first=NONE,
+                now=self._clock(),
+            ),
+            self._overlay,
+        )
+
+    def _overlay(self, chosen: str | None) -> None:
+        if chosen is not None:
+            self._turn_to("watch")
+            self.query_one(CurvePane).overlay(None if chosen == NONE else chosen)
+
+    def action_compare(self) -> None:
+        if self._view is None:
+            return
+        run = self._view.run
+        self.app.push_screen(
+            Pick(
+                f"In what do the settings of {run.id} differ from those of …?",
+                lambda: reading.read_alike(self._lab, run),
+                first=PAPER,
+                now=self._clock(),
+            ),
+            self._compare,
+        )
+
+    def _compare(self, chosen: str | None) -> None:
+        if chosen is not None:
+            self._compared = reading.Compared(chosen, None)
+            self.draw_settings()
+            self._turn_to("config-page")
+            self._comparing.ask("" if chosen == PAPER else chosen)
+
+    def action_copy(self) -> None:
+        if self._view is not None:
+            self.app.copy_to_clipboard(shlex.join(self._view.run.command))
+            self.notify("the run's command is in the clipboard", markup=False)
 
     def action_follow(self) -> None:
         self._turn_to("watch")

@@ -1,7 +1,8 @@
-"""How does a loss go down? One or two series over steps, drawn with block and Braille dots."""
+"""How does a loss go down? A few series over steps, drawn with block and Braille dots."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ class Series(NamedTuple):
 
     name: str
     points: Sequence[tuple[int, float]]
+    other: bool = False
+    """Of another run: a line in a colour of its own."""
 
 
 class Curve(PlotextPlot):
@@ -24,13 +27,15 @@ class Curve(PlotextPlot):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.series: tuple[Series, ...] = ()
+        self.logarithmic = False
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
 
-    def show(self, series: Sequence[Series]) -> None:
-        """Draw these curves in place of the last ones."""
+    def show(self, series: Sequence[Series], *, logarithmic: bool = False) -> None:
+        """Draw these curves in place of the last ones; by their logarithm where `logarithmic`."""
         self.series = tuple(series)
+        self.logarithmic = logarithmic
         self.redraw()
 
     def render(self) -> RenderResult:
@@ -45,21 +50,21 @@ class Curve(PlotextPlot):
         plot.clear_figure()
         plot.clear_data()
         colours = [self._colour("primary"), self._colour("accent")]
-        drawn = False
+        every: list[tuple[int, float]] = []
         for i, series in enumerate(self.series):
-            if not series.points:
+            points = [(step, math.log10(value)) for step, value in series.points if value > 0
+                      ] if self.logarithmic else list(series.points)  # fmt: skip
+            if not points:
                 continue
-            drawn = True
-            steps, values = zip(*series.points, strict=True)
-            colour = colours[i % 2]
-            if i == 0 and len(steps) > 1:
+            every += points
+            steps, values = zip(*points, strict=True)
+            colour = self._colour("warning") if series.other else colours[i % 2]
+            if (i == 0 or series.other) and len(steps) > 1:
                 plot.plot(steps, values, marker="braille", color=colour)
             else:
                 plot.scatter(steps, values, marker="◆" if i else "•", color=colour)
-        if drawn:
-            every = [step for series in self.series for step, _ in series.points]
-            ticks = round_steps(min(every), max(every), most=max(2, self.size.width // 16))
-            plot.xticks([float(tick) for tick in ticks], [f"{tick:,}" for tick in ticks])
+        if every:
+            self._label(every)
         back = self._colour("surface")
         plot.canvas_color(back)
         plot.axes_color(back)
@@ -68,6 +73,15 @@ class Curve(PlotextPlot):
         plot.xaxes(lower=True, upper=False)
         plot.yaxes(left=True, right=False)
         self.refresh()
+
+    def _label(self, every: Sequence[tuple[int, float]]) -> None:
+        """Put round steps under the plot, and round values beside a logarithmic one."""
+        plot, (steps, values) = self.plt, zip(*every, strict=True)
+        ticks = round_steps(min(steps), max(steps), most=max(2, self.size.width // 16))
+        plot.xticks([float(tick) for tick in ticks], [f"{tick:,}" for tick in ticks])
+        if self.logarithmic:
+            marks = round_values(min(values), max(values), most=max(2, self.size.height // 3))
+            plot.yticks([math.log10(mark) for mark in marks], [f"{mark:g}" for mark in marks])
 
     def _colour(self, name: str) -> tuple[int, int, int]:
         return Color.parse(self.app.theme_variables[name]).rgb
@@ -84,3 +98,21 @@ def round_steps(first: int, last: int, *, most: int) -> list[int]:
     apart = next((span for span in spans if (last - first) // span < most), 10**12)
     start = -(-first // apart) * apart
     return list(range(start, last + 1, apart)) or [first]
+
+
+def round_values(low: float, high: float, *, most: int) -> list[float]:
+    """Return round values whose base-10 logarithms lie from `low` to `high`, about `most` of them.
+
+    They are powers of ten where those are enough, else with their doubles and halves, else evenly
+    apart; the ends themselves where not even that gives two.
+    """
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    for digits in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), tuple(map(float, range(1, 10)))):
+        marks = [digit * 10.0**power for power in powers for digit in digits]
+        within = [mark for mark in marks if low <= math.log10(mark) <= high]
+        if len(within) >= 2:
+            return within[:: -(-len(within) // most)]
+    first, last = 10**low, 10**high
+    return (
+        [float(f"{first:.3g}"), float(f"{last:.3g}")] if first < last else [float(f"{first:.3g}")]
+    )

@@ -11,6 +11,9 @@ from textual.app import RenderResult
 from textual.color import Color
 from textual_plotext import PlotextPlot
 
+OTHER = "state-lost"
+"""The theme's colour that is neither the first curve's nor the second's."""
+
 
 class Series(NamedTuple):
     """A curve: what it is called, and its (step, value) points in order."""
@@ -51,14 +54,15 @@ class Curve(PlotextPlot):
         plot.clear_data()
         colours = [self._colour("primary"), self._colour("accent")]
         every: list[tuple[int, float]] = []
-        for i, series in enumerate(self.series):
+        # another run's lies under this one's
+        for i, series in sorted(enumerate(self.series), key=lambda one: not one[1].other):
             points = [(step, math.log10(value)) for step, value in series.points if value > 0
                       ] if self.logarithmic else list(series.points)  # fmt: skip
             if not points:
                 continue
             every += points
             steps, values = zip(*points, strict=True)
-            colour = self._colour("warning") if series.other else colours[i % 2]
+            colour = self._colour(OTHER) if series.other else colours[i % 2]
             if (i == 0 or series.other) and len(steps) > 1:
                 plot.plot(steps, values, marker="braille", color=colour)
             else:
@@ -100,19 +104,26 @@ def round_steps(first: int, last: int, *, most: int) -> list[int]:
     return list(range(start, last + 1, apart)) or [first]
 
 
+_DIGITS = (
+    (1.0,),
+    (1.0, 3.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
+    tuple(n / 10 for n in range(10, 100)),
+)
+"""First digits of round values, from few to many a power of ten."""
+
+
 def round_values(low: float, high: float, *, most: int) -> list[float]:
     """Return round values whose base-10 logarithms lie from `low` to `high`, about `most` of them.
 
-    They are powers of ten where those are enough, else with their doubles and halves, else evenly
-    apart; the ends themselves where not even that gives two.
+    They are powers of ten where there are two of those, else as few others as there have to be; the
+    ends themselves where not even `_DIGITS` gives two.
     """
     powers = range(math.floor(low), math.ceil(high) + 1)
-    for digits in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), tuple(map(float, range(1, 10)))):
+    for digits in _DIGITS:
         marks = [digit * 10.0**power for power in powers for digit in digits]
         within = [mark for mark in marks if low <= math.log10(mark) <= high]
         if len(within) >= 2:
             return within[:: -(-len(within) // most)]
-    first, last = 10**low, 10**high
-    return (
-        [float(f"{first:.3g}"), float(f"{last:.3g}")] if first < last else [float(f"{first:.3g}")]
-    )
+    return sorted({float(f"{10**end:.3g}") for end in (low, high)})

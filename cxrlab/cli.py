@@ -50,6 +50,7 @@ COMMANDS: dict[str, Entry] = {
     "resume": Entry("Runs", "Go on with a stopped or lost run."),
     "retry": Entry("Runs", "Start a failed run again."),
     "clone": Entry("Runs", "Launch a run again with some settings changed."),
+    "rerun": Entry("Runs", "Run a finished run again, and compare bit for bit."),
     "rm": Entry("Runs", "Remove a run and its folder."),
     "grid": Entry("Results", "Print the grid: methods by tasks."),
     "compare": Entry("Results", "Say whether one method or run is better than another."),

@@ -146,7 +146,7 @@ def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched
     added: list[str] = []
     try:
         for one in prepared:
-            _make_folder(one.run, one.config)
+            make_folder(one.run, one.config)
         added = runs.add_unless_there(db, [one.run for one in prepared])
     finally:
         for one in prepared:
@@ -159,7 +159,7 @@ def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched
         if run is None:  # the one that stood for it has failed this very moment
             raise CxrlabError(f"{one.step.cell}: another run of it has just ended; try again")
         if new and run.command != one.run.command:  # another launch was first with its encoder
-            _make_folder(one.run._replace(command=run.command), one.config)
+            make_folder(one.run._replace(command=run.command), one.config)
         why = one.step.why if new else "is there already"
         facts = (run.id, run.method, run.task, run.ratio, run.seed, run.state)
         waits = refresh.TURN if run.state == "queued" else ""
@@ -347,7 +347,8 @@ def _placed(config: dict[str, Any], run: runs.NewRun) -> dict[str, Any]:
     return {**config, **own}
 
 
-def _make_folder(run: runs.NewRun, config: dict[str, Any]) -> None:
+def make_folder(run: runs.NewRun, config: dict[str, Any]) -> None:
+    """Make the folder of a run that is to be queued, with all that is known before it starts."""
     folder = Path(run.folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_placed(config, run), indent=2, ensure_ascii=False)

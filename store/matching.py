@@ -16,6 +16,17 @@ from sqlite_utils import Database
 FIELDS = ("id", "method", "task", "state", "ratio", "seed", "preset", "recipe")
 """What `field:word` may name."""
 
+ORDERS = {
+    "newest": "",
+    "state": """
+        case state when 'running' then 0 when 'queued' then 1 when 'blocked' then 2
+        when 'failed' then 3 when 'lost' then 4 when 'stopped' then 5 else 6 end,
+    """,
+    "method": "method, task, ratio, ",
+    "longest": "ended - started desc, ",
+}
+"""How runs can be sorted; among equals the newest comes first."""
+
 
 def words(typed: str) -> list[tuple[str, str]]:
     """Return (field, word) for each word typed; the field is empty where none was named.
@@ -31,13 +42,24 @@ def words(typed: str) -> list[tuple[str, str]]:
 
 
 def ids(
-    db: Database, terms: Sequence[tuple[str, str]], *, limit: int | None = None, offset: int = 0
+    db: Database,
+    terms: Sequence[tuple[str, str]],
+    *,
+    limit: int | None = None,
+    offset: int = 0,
+    order: str = "newest",
 ) -> list[str]:
-    """Return the ids of the runs that every term fits, newest first."""
+    """Return the ids of the runs that every term fits, newest first.
+
+    By another of `ORDERS` all that fit are looked at before the first is given.
+    """
     where, values = _where(terms)
     values |= {"limit": -1 if limit is None else limit, "offset": offset}
     rows = db.conn.execute(
-        f"select id from runs{where} order by created desc, seq desc limit :limit offset :offset",
+        f"""
+        select id from runs{where}
+        order by {ORDERS[order]}created desc, seq desc limit :limit offset :offset
+        """,
         values,
     )
     return [id for (id,) in rows]

@@ -25,7 +25,7 @@ from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import messages, reading, telling, themes
+from cxrlab.tui import acting, messages, reading, telling, themes
 from cxrlab.tui.pulse import GpuWatch, Pulse, Rhythm
 from cxrlab.tui.screens.cell import CellScreen
 from cxrlab.tui.screens.grid import GridScreen
@@ -204,19 +204,24 @@ class CxrlabApp(App[None]):
 
         self._act(again, f"{run.id} is queued to go on")
 
+    @on(messages.ActOnRuns)
+    def _act_on_runs(self, message: messages.ActOnRuns) -> None:
+        act = acting.ACTS[message.verb]
+        self._act(lambda db: acting.carry_out(self.lab, db, act, message.runs), "")
+
     def _act(self, action: Callable[[Database], object], told: str) -> None:
-        """Carry out `action` on a thread of its own, and tell how it went."""
+        """Carry out `action` on a thread of its own; tell what it returns in words, or `told`."""
         # a daemon: stopping waits for the trainer, and leaving the dashboard does not
         threading.Thread(target=self._work_on, args=(action, told), daemon=True).start()
 
     def _work_on(self, action: Callable[[Database], object], told: str) -> None:
         try:
             with reading.registry(self.lab) as db:
-                action(db)
+                answer = action(db)
         except (StoreError, CxrlabError, OSError) as error:
             self.post_message(messages.Trouble(str(error), getattr(error, "hint", "")))
         else:
-            self.post_message(messages.Told(told))
+            self.post_message(messages.Told(answer if isinstance(answer, str) else told))
 
     @on(messages.Told)
     def _done(self, message: messages.Told) -> None:

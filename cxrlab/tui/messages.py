@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.message import Message
@@ -77,6 +78,15 @@ class ResumeRun(Message):
     """Let a stopped or lost run go on."""
 
     run: Run
+
+
+@dataclass
+class ActOnRuns(Message):
+    """Do something to many runs; a person has said yes where that was to be asked."""
+
+    verb: str
+    """A key of `acting.ACTS`."""
+    runs: Sequence[Run]
 
 
 @dataclass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +65,9 @@ class RunsView(NamedTuple):
     """How many fit."""
     offset: int
     runs: tuple[Run, ...]
+    order: str = "newest"
+    marked: tuple[Run, ...] = ()
+    """Those marked that are still there, as they are now."""
 
 
 class Behind(NamedTuple):
@@ -158,18 +161,41 @@ def places(lab: Lab) -> tuple[Place, ...]:
     return tuple(found)
 
 
-def read_runs(lab: Lab, typed: str, offset: int, limit: int) -> RunsView:
-    """Return `limit` of the runs that fit what was typed, newest first, from `offset` on."""
+def read_runs(
+    lab: Lab,
+    typed: str,
+    offset: int,
+    limit: int,
+    order: str = "newest",
+    marked: Sequence[str] = (),
+) -> RunsView:
+    """Return `limit` of the runs that fit what was typed, from `offset` on, and those marked."""
     terms = matching.words(typed)
     with registry(lab) as db:
         total = runs.count(db)
         count = matching.count(db, terms) if terms else total
-        if terms:
-            ids = matching.ids(db, terms, limit=limit, offset=offset)
-            window = [runs.get(db, id) for id in ids]
+        if terms or order != "newest":
+            ids = matching.ids(db, terms, limit=limit, offset=offset, order=order)
+            window = _present(db, ids)
         else:
             window = runs.select(db, limit=limit, offset=offset)
-        return RunsView(typed, total, count, offset, tuple(window))
+        chosen = tuple(_present(db, marked))
+        return RunsView(typed, total, count, offset, tuple(window), order, chosen)
+
+
+def read_fitting(lab: Lab, typed: str, most: int, order: str) -> list[Run]:
+    """Return the runs that fit what was typed, no more than `most`."""
+    with registry(lab) as db:
+        return _present(db, matching.ids(db, matching.words(typed), limit=most, order=order))
+
+
+def _present(db: Database, ids: Sequence[str]) -> list[Run]:
+    """Return the runs of these ids that have not been removed meanwhile."""
+    found = []
+    for id in ids:
+        with suppress(runs.NoSuchRun):
+            found.append(runs.get(db, id))
+    return found
 
 
 def read_cell(lab: Lab, place: tuple[str, str, int | None, str]) -> CellView:

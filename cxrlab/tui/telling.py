@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from cxrlab import restricted, text
@@ -77,18 +78,26 @@ def now(
 ) -> Text:
     """Return what runs, what waits for what, and what has ended lately, a line each."""
     said = Text(no_wrap=True, overflow="ellipsis")
-    room = max(10, width - 46)
+    every = [*under_way, *ended]
+    names = max([27, *(cell_len(_place(run)) for run in every)])
+    names = min(names, max(32, width // 3))
+    seeds = max([3, *(len(str(run.seed)) + 1 for run in every)])
+    room = max(10, width - 16 - names - seeds)
     for head, runs in (("under way", under_way), ("ended lately", ended)):
         if runs:
             _head(said, head)
         for run in runs:
-            ratio = "" if run.ratio is None else f" {run.ratio} %"
-            what = harmless(f"{run.method} {run.task}{ratio}")
+            what = set_cell_size(cut(_place(run), names), names)
             sign = text.STATES[run.state].symbol if run.state in text.STATES else "?"
             said.append(f"{sign} ", state_style(run.state, colours))
-            said.append(f"{run.id} ", "bold").append(f"{what:<27} s{run.seed:<3}")
+            said.append(f"{run.id} ", "bold").append(f"{what} s{run.seed:<{seeds}}")
             said.append(f"{_in_short(run, at=at, room=room)}\n")
     return said
+
+
+def _place(run: Run) -> str:
+    ratio = "" if run.ratio is None else f" {run.ratio} %"
+    return harmless(f"{run.method} {run.task}{ratio}")
 
 
 def _in_short(run: Run, *, at: float, room: int) -> str:

@@ -60,3 +60,14 @@ def test_without_words_the_window_comes_from_the_index_over_time(filled) -> None
     ).fetchall()
     assert "runs_created" in str(plan)
     assert "TEMP B-TREE" not in str(plan)
+
+
+def test_runs_can_be_sorted_by_state_method_and_duration_a_window_at_a_time(filled) -> None:
+    assert matching.ids(filled, [], order="state")[0] == "abd234"  # it runs
+    assert matching.ids(filled, [], order="method") == ["xyz234", "abc234", "abd234"]
+    for id, took in (("xyz234", 5.0), ("abc234", 9.0)):
+        runs.change_state(filled, id, "running", at=300.0)
+        runs.change_state(filled, id, "succeeded", at=300.0 + took)
+    assert matching.ids(filled, [], order="longest") == ["abc234", "xyz234", "abd234"]
+    assert matching.ids(filled, [], order="longest", limit=1, offset=1) == ["xyz234"]
+    assert matching.ids(filled, [("", "mrm")], order="state")[0] == "abd234"

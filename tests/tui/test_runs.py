@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from cxrlab.lab import Lab
+from cxrlab.tui import telling
+from cxrlab.tui.screens import runs as runs_screen
 from cxrlab.tui.screens.question import Question
 from cxrlab.tui.screens.run import RunScreen
 from cxrlab.tui.screens.runs import FIRST
@@ -177,3 +181,178 @@ async def test_names_and_reasons_with_markup_and_escapes_are_shown_as_text(
         await until(pilot, lambda: "oddone" in shown(app) and "[red]no[/red]" in shown(app))
         assert "\x1b" not in shown(app)
     assert Path(empty_lab.registry).exists()
+
+
+async def test_space_marks_and_escape_drops_the_marks_before_the_filter(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "mrmaaa" in shown(app))
+        await pilot.press("slash", *"siim", "enter")
+        await until(pilot, lambda: "5 of 11 runs" in shown(app))
+        await pilot.press("space", "space")
+        await until(pilot, lambda: "2 marked · 5 of 11 runs" in shown(app))
+        assert "●deepbb" in shown(app)
+        assert "●rndaaa" in shown(app)
+        assert app.screen.query_one(Table).row == 2
+        await pilot.press("up", "space")
+        await until(pilot, lambda: "1 marked" in shown(app) and "●rndaaa" not in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "marked" not in shown(app) and "5 of 11 runs" in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: " 11 runs" in shown(app) and " of " not in shown(app))
+
+
+async def test_shift_a_marks_all_that_the_filter_fits_up_to_a_number(
+    full_lab: Lab,
+    make_app: Wait,
+    until: Wait,
+    shown: Shown,
+    told: Shown,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "mrmaaa" in shown(app))
+        await pilot.press("A")
+        await until(pilot, lambda: "11 marked · 11 runs" in shown(app))
+        await pilot.press("escape", "slash", *"siim", "enter")
+        await until(pilot, lambda: "5 of 11 runs" in shown(app))
+        monkeypatch.setattr(runs_screen, "MOST_MARKED", 3)
+        await pilot.press("A")
+        await until(pilot, lambda: "3 marked · 5 of 11 runs" in shown(app))
+        assert "only the first 3 are marked" in told(app)
+
+
+async def test_o_sorts_by_state_by_method_by_duration_and_by_time_again(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+
+    def first() -> str:
+        return "".join(part for part, _ in app.screen.query_one(Table)._rows[0][0])
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "mrmaaa" in shown(app))
+        await pilot.press("down", "o")
+        await until(pilot, lambda: "11 runs, by state" in shown(app))
+        assert (first(), app.screen.query_one(Table).row) == ("deepaa", 0)
+        await pilot.press("o")
+        await until(pilot, lambda: "by method" in shown(app))
+        assert first() == "deepaa"
+        await pilot.press("o")
+        await until(pilot, lambda: "longest first" in shown(app))
+        await pilot.press("o")
+        await until(pilot, lambda: "first" not in shown(app) and "by " not in shown(app))
+        assert first() == "rndccc"
+
+
+async def test_removing_marked_runs_asks_first_and_says_how_many_and_how_much(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, told: Shown
+) -> None:
+    db = open_store(full_lab.registry)
+    folders = [Path(runs.get(db, id).folder) for id in ("siimaa", "siimba", "siimca")]
+    (folders[0] / "big.pt").write_bytes(b"x" * 3_000_000)
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "mrmaaa" in shown(app))
+        await pilot.press("slash", *"mrm", "enter")
+        await until(pilot, lambda: "8 of 11 runs" in shown(app))
+        await pilot.press("A")
+        await until(pilot, lambda: "8 marked" in shown(app))
+        await pilot.press("X")
+        await until(pilot, lambda: "Remove 7 runs?" in shown(app))
+        assert "1 blocked, 4 succeeded, 1 failed, 1 lost" in shown(app)
+        assert "on the disk" in shown(app)
+        assert "1 more is left alone" in shown(app)
+        await pilot.press("n")
+        await until(pilot, lambda: not isinstance(app.screen, Question))
+        assert all(folder.is_dir() for folder in folders)
+        assert runs.count(db) == 11
+        await pilot.press("X")
+        await until(pilot, lambda: "Remove 7 runs?" in shown(app))
+        await pilot.press("y")
+        await until(pilot, lambda: "7 runs removed" in told(app))
+        await until(pilot, lambda: "1 of 4 runs" in shown(app))
+    assert not any(folder.exists() for folder in folders)
+    assert runs.get(db, "deepaa").state == "running"
+
+
+async def test_a_run_that_others_start_from_stays_and_is_named(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, told: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "mrmaaa" in shown(app))
+        await pilot.press("G", "delete")
+        await until(pilot, lambda: "Remove mrmaaa?" in shown(app))
+        await pilot.press("y")
+        await until(pilot, lambda: "mrmaaa: `mrmaaa` cannot be removed" in told(app))
+    assert runs.get(open_store(full_lab.registry), "mrmaaa").state == "succeeded"
+
+
+async def test_marked_runs_are_stopped_and_go_on_together(
+    full_lab: Lab,
+    make_app: Wait,
+    until: Wait,
+    shown: Shown,
+    told: Shown,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cxrlab.agent.ensure_agent", lambda lab: None)  # nothing is to start
+    app = make_app(full_lab)
+    db = open_store(full_lab.registry)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "mrmaaa" in shown(app))
+        await pilot.press("space", "space", "s")  # a queued and a blocked one
+        await until(pilot, lambda: "Stop 2 runs?" in shown(app) and "1 queued" in shown(app))
+        await pilot.press("y")
+        await until(pilot, lambda: "2 runs asked to stop" in told(app))
+        assert [runs.get(db, id).state for id in ("rndccc", "deepbb")] == ["stopped"] * 2
+        await until(pilot, lambda: "rndccc ■ stopped" in shown(app))
+        await pilot.press("g", "space", "space", "r")
+        await until(pilot, lambda: "2 runs queued to go on" in told(app))
+        assert runs.get(db, "rndccc").state == "queued"
+        assert runs.get(db, "deepbb").state == "blocked"
+
+
+async def test_r_lets_a_failed_run_try_again_and_says_of_others_that_it_cannot(
+    full_lab: Lab,
+    make_app: Wait,
+    until: Wait,
+    shown: Shown,
+    told: Shown,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cxrlab.agent.ensure_agent", lambda lab: None)  # nothing is to start
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "mrmaaa" in shown(app))
+        await pilot.press("R")
+        await until(pilot, lambda: "rndccc is queued: only failed, stopped, lost runs" in told(app))
+        await pilot.press("slash", *"state:failed", "enter")
+        await until(pilot, lambda: "1 of 11 runs" in shown(app))
+        await pilot.press("R")
+        await until(pilot, lambda: "1 run queued to try again" in told(app))
+    assert runs.get(open_store(full_lab.registry), "shzaaa").state == "queued"
+
+
+def test_names_of_any_length_leave_the_columns_of_the_home_screen_aligned(
+    full_lab: Lab, add_run: Wait
+) -> None:
+    add_run(full_lab, "longaa", "deep_mrm", "shenzhen_lungs", ratio=100, state="stopped")
+    add_run(full_lab, "longbb", "a" * 60, "日本語の課題" * 9, ratio=1, state="lost", seed=12345)
+    found = runs.select(open_store(full_lab.registry), states=runs.ENDED)
+    for width in (80, 120, 200):
+        said = telling.now([], found, at=0.0, width=width, colours={}).plain.splitlines()[1:]
+        starts = {cell_len(line[: re.search(r" s\d+ ", line).start()]) for line in said}
+        assert len(starts) == 1, said
+        assert any("deep_mrm shenzhen_lungs 100 % " in line for line in said)

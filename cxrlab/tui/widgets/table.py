@@ -24,6 +24,8 @@ from textual.strip import Strip
 
 from cxrlab.harmless import cut
 
+MARK = "●"
+
 AROUND = 64
 """Rows asked for before and after those in view."""
 
@@ -98,6 +100,8 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         self.count = 0
         self.empty = ""
         """What is said where there are no rows."""
+        self.marked: frozenset[int] = frozenset()
+        """Rows that bear a mark, in the gap before their first column."""
         self._cursor = cursor
         self._frozen = frozen
         self._rows: dict[int, Row] = {}
@@ -170,7 +174,10 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
             over = line
             if here and self._cursor == "cell" and i == self.column:
                 over = self._style("cursor")
-            cells.append(self._cell(column, self._widths[i], parts, over))
+            cell = self._cell(column, self._widths[i], parts, over)
+            if i == 0 and index in self.marked:
+                cell[0] = Segment(MARK, over if here else over + self._style("running"))
+            cells.append(cell)
         return self._fit(cells, width, line)
 
     @property

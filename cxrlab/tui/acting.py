@@ -5,7 +5,8 @@ Each run is looked at again right before; one that refuses keeps none of the oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,9 +106,9 @@ def carry_out(lab: Lab, db: Database, act: Act, chosen: Iterable[Run]) -> str:
         "remove": launch.remove,
     }
     done, refused = 0, []
-    for run in fitting(act, chosen):
+    for run in fitting(act, _as_they_are(db, chosen)):
         try:
-            steps[act.verb](lab, db, runs.get(db, run.id))
+            steps[act.verb](lab, db, run)
             done += 1
         except (CxrlabError, StoreError, OSError) as error:
             refused.append(f"{run.id}: {error}")
@@ -117,6 +118,13 @@ def carry_out(lab: Lab, db: Database, act: Act, chosen: Iterable[Run]) -> str:
     if refused:
         lines += [f"{text.plural(len(refused), 'run')} not:", *refused[:MOST_NAMED]]
     return "\n".join(lines)
+
+
+def _as_they_are(db: Database, chosen: Iterable[Run]) -> Iterator[Run]:
+    """Give the runs as the registry has them now; those that are gone are left out."""
+    for run in chosen:
+        with suppress(runs.NoSuchRun):
+            yield runs.get(db, run.id)
 
 
 def _stop(lab: Lab, db: Database, run: Run) -> None:

@@ -370,7 +370,7 @@ async def test_what_to_do_next_and_what_was_noted_stand_over_the_curve(
         await until(pilot, lambda: "✎ [red]node ward7 was rebooted[/]" in shown(app))
         await pilot.press("escape")
         await opened(pilot, "siimaa")
-        await until(pilot, lambda: "siimaa" in shown(app))
+        await until(pilot, lambda: "siimaa" in shown(app) and "━ train/loss" in shown(app))
         assert "→" not in shown(app)
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from cxrlab.lab import Lab
-from cxrlab.tui import telling
+from cxrlab.tui import acting, telling
 from cxrlab.tui.screens import runs as runs_screen
 from cxrlab.tui.screens.question import Question
 from cxrlab.tui.screens.run import RunScreen
@@ -316,7 +316,8 @@ async def test_marked_runs_are_stopped_and_go_on_together(
         await pilot.press("y")
         await until(pilot, lambda: "2 runs asked to stop" in told(app))
         assert [runs.get(db, id).state for id in ("rndccc", "deepbb")] == ["stopped"] * 2
-        await until(pilot, lambda: "rndccc ■ stopped" in shown(app))
+        for id in ("rndccc", "deepbb"):
+            await until(pilot, lambda id=id: f"{id} ■ stopped" in shown(app))
         await pilot.press("g", "space", "space", "r")
         await until(pilot, lambda: "2 runs queued to go on" in told(app))
         assert runs.get(db, "rndccc").state == "queued"
@@ -343,6 +344,15 @@ async def test_r_lets_a_failed_run_try_again_and_says_of_others_that_it_cannot(
         await pilot.press("R")
         await until(pilot, lambda: "1 run queued to try again" in told(app))
     assert runs.get(open_store(full_lab.registry), "shzaaa").state == "queued"
+
+
+def test_what_has_changed_or_gone_since_it_was_marked_is_left_alone(full_lab: Lab) -> None:
+    db = open_store(full_lab.registry)
+    marked = [runs.get(db, id) for id in ("rndccc", "rndaaa", "rndbbb")]
+    runs.remove(db, "rndaaa")
+    runs.change_state(db, "rndbbb", "running")
+    assert acting.carry_out(full_lab, db, acting.ACTS["remove"], marked) == "1 run removed"
+    assert runs.get(db, "rndbbb").state == "running"
 
 
 def test_names_of_any_length_leave_the_columns_of_the_home_screen_aligned(

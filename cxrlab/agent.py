@@ -32,7 +32,7 @@ from typing import IO, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import gpus, launch, notify, refresh, runner, text
+from cxrlab import disk, gpus, launch, notify, refresh, runner, text
 from cxrlab.access import what
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
@@ -245,12 +245,15 @@ class Agent:
         reading = gpus.read_gpus() if any(run.gpus for run in queued) else gpus.Reading((), "", 0)
         free = gpus.free_gpus(reading.gpus, held, allowed=limit)
         overtaking = False
+        space = disk.Disk(db)
         for run in queued:
             if room.get(run.task, 1) < 1:
                 self.explain(db, run, reason=f"waits for another {run.task} run to end: {LIMITS}")
                 continue
             wants_cpu = run.gpus == 0
-            if wants_cpu and places:
+            if (places if wants_cpu else free) and (full := space.why_not(run)):
+                self.explain(db, run, reason=full)
+            elif wants_cpu and places:
                 room[run.task] = room.get(run.task, _AT_ONCE) - 1
                 self.start(db, run, devices=[places.pop(0)])
             elif wants_cpu:

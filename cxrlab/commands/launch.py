@@ -135,6 +135,7 @@ def launch(
             return
         launched = launching.carry_out(lab, db, plan, gpus=number, priority=priority)
         agent.ensure_agent(lab)
+        tell_space(db, [run.id for run in launched if run.new])
         if not as_json:
             telling.tell_launched(launched, wait=wait)
         good = waited_for(lab, db, [run.id for run in launched]) if wait else True
@@ -142,6 +143,16 @@ def launch(
             console.facts(telling.launched_facts(db, launched))
     if not good:
         raise typer.Exit(1)
+
+
+def tell_space(db: Database, ids: list[str]) -> None:
+    """Say roughly what new runs will take of the disk, where earlier ones like them tell."""
+    from cxrlab import console, disk
+    from store import runs
+
+    new = [runs.get(db, id) for id in ids]
+    if new and (told := disk.Disk(db).told(new)):
+        console.say(f"{'it' if len(new) == 1 else 'they'} {told}")
 
 
 def waited_for(lab: Lab, db: Database, ids: list[str]) -> bool:

@@ -39,7 +39,7 @@ from textual.widgets import Static
 import cxrlab.tui
 from cxrlab.gpus import FAKE_VARIABLE
 from cxrlab.lab import Lab, find_lab, make_lab
-from cxrlab.tui.app import CxrlabApp
+from cxrlab.tui.app import CxrlabApp, keep_what_is_loaded
 from cxrlab.tui.screens.run import RunScreen
 from cxrlab.tui.screens.runs import RunsScreen
 from cxrlab.tui.widgets.curve import Curve
@@ -315,6 +315,7 @@ def inside(what: str, root: Path, *, still_s: float) -> int:
         found = asyncio.run(bare())
     else:
         app = Watched(find_lab(root))
+        keep_what_is_loaded()  # as `run_tui` does
         found = asyncio.run(first(app) if what == "first" else keys(app, still_s=still_s))
     print(json.dumps(found))
     return 0

@@ -6,6 +6,7 @@ Handlers own widgets, threads own connections, and nothing crosses between them 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import threading
@@ -259,9 +260,19 @@ class CxrlabApp(App[None]):
 def run_tui(lab: Lab) -> None:
     """Open the dashboard of `lab`; returns when the person quits. Runs go on."""
     app = CxrlabApp(lab)
+    keep_what_is_loaded()
     # a read that hangs in the kernel would keep the interpreter for ever; nothing is unsaved
     timer = threading.Timer(LEAVE_S, os._exit, [0])
     timer.daemon = True
     app.leaving = timer.start
     app.run()
     timer.cancel()
+
+
+def keep_what_is_loaded() -> None:
+    """Let the collector pass over modules and classes, which live as long as the dashboard.
+
+    Looking through them took 50 ms, at every sixteenth key or so: of 135 keys the 95th percentile
+    was 60 ms with it and 29 ms without.
+    """
+    gc.freeze()

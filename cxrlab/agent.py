@@ -17,7 +17,6 @@ import json
 import logging
 import math
 import os
-import re
 import select
 import signal
 import sqlite3
@@ -32,20 +31,18 @@ from typing import IO, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import disk, gpus, launch, notify, refresh, runner, text
+from cxrlab import notify, refresh, runner, starting, text
 from cxrlab.access import what
-from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab, find_lab
 from cxrlab.settings import Place
 from cxrlab.settings_file import read_settings
-from store import claims, notices, queue, results, runs
-from store.db import StoreError, open_store, writing
+from store import notices, results, runs
+from store.db import StoreError, open_store
 from trainers import catalog
 
 logger = logging.getLogger("cxrlab.agent")
 
-LIMITS = "`[launch.limits]`"
 PASS_S = 0.5
 NEWS_S = 3600.0
 """Of a run that ended longer ago nobody is told."""
@@ -58,8 +55,6 @@ SEND_AGAIN_S = (2.0, 10.0)
 
 IDLE_S = 15.0
 _LOCK_TRIES_S = 1.0
-_AT_ONCE = 1000
-_DIGITS = re.compile(r"\d+")
 
 
 class Status(NamedTuple):
@@ -212,7 +207,7 @@ class Agent:
             db = open_store(self.lab.registry)
             try:
                 refresh.refresh(self.lab, db, wait_s=math.inf)
-                self.give(db)
+                self.children += starting.give(self.lab, db)
                 self.tell(db)
                 busy = runs.count(db, states=("queued", "running")) > 0
             finally:
@@ -224,51 +219,6 @@ class Agent:
             return True
         self.complaint = ""
         return busy
-
-    def give(self, db: Database) -> None:
-        """Start the queued runs there is room for, in their order; tell the others why not.
-
-        A run that wants many GPUs is not overtaken by later ones that want few.
-        """
-        queued = [run for run in queue.next_queued(db, _AT_ONCE) if not self.distrusts(db, run)]
-        if not queued:
-            return
-        room = self.room(db)
-        held = set(claims.held(db))
-        places = [
-            place
-            for place in (f"cpu:{i}" for i in range(self.lab.settings.launch.cpu_slots))
-            if place not in held
-        ]
-        allowed = self.lab.settings.launch.gpus
-        limit = None if allowed == "all" else allowed
-        reading = gpus.read_gpus() if any(run.gpus for run in queued) else gpus.Reading((), "", 0)
-        free = gpus.free_gpus(reading.gpus, held, allowed=limit)
-        overtaking = False
-        space = disk.Disk(db)
-        for run in queued:
-            if room.get(run.task, 1) < 1:
-                self.explain(db, run, reason=f"waits for another {run.task} run to end: {LIMITS}")
-                continue
-            wants_cpu = run.gpus == 0
-            if (places if wants_cpu else free) and (full := space.why_not(run)):
-                self.explain(db, run, reason=full)
-            elif wants_cpu and places:
-                room[run.task] = room.get(run.task, _AT_ONCE) - 1
-                self.start(db, run, devices=[places.pop(0)])
-            elif wants_cpu:
-                self.explain(db, run, reason="waits for a free CPU slot")
-            elif not overtaking and len(free) >= run.gpus:
-                room[run.task] = room.get(run.task, _AT_ONCE) - 1
-                taken, free = free[: run.gpus], free[run.gpus :]
-                held.update(gpu.uuid for gpu in taken)
-                self.start(db, run, devices=[gpu.uuid for gpu in taken])
-            else:
-                overtaking = True
-                reason = gpus.why_not(reading.gpus, held, wanted=run.gpus, allowed=limit)
-                self.explain(
-                    db, run, reason=f"{reason}: {reading.error}" if reading.error else reason
-                )
 
     def tell(self, db: Database) -> None:
         """Have people told of runs that have ended, each end once; never waits for them."""
@@ -285,66 +235,6 @@ class Agent:
                     teller.start()
                     self.tellers.append(teller)
         self.tellers = [teller for teller in self.tellers if teller.is_alive()]
-
-    def room(self, db: Database) -> dict[str, int]:
-        """Return how many more runs of each task that has a limit may run."""
-        limits = self.lab.settings.launch.limits
-        running = queue.running(db) if limits else {}
-        return {task: limit - running.get(task, 0) for task, limit in limits.items()}
-
-    def distrusts(self, db: Database, run: runs.Run) -> bool:
-        """Hold a run, and all that wait for the same, where the last ones failed alike.
-
-        Said once in the log: the next thousand would fail as they did.
-        """
-        times = self.lab.settings.launch.hold_after
-        failed = queue.failing_alike(db, run, times=times) if times else ()
-        reasons = {_DIGITS.sub("0", each.reason) for each in failed}
-        if len(reasons) != 1:
-            return False
-        alike = [
-            each.id
-            for each in queue.waiting(db)
-            if (each.method, each.task, each.held) == (run.method, run.task, None)
-        ]
-        named = ", ".join(each.id for each in failed)
-        reason = f"held, for {named} failed alike: {failed[0].reason}"
-        queue.hold(db, alike, reason=reason)
-        logger.warning("%s %s: %d runs %s", run.method, run.task, len(alike), reason)
-        return True
-
-    def explain(self, db: Database, run: runs.Run, *, reason: str) -> None:
-        """Say why a run has to wait."""
-        if run.reason != reason:
-            runs.change_state(db, run.id, "queued", reason=reason, expect=("queued",))
-
-    def start(self, db: Database, run: runs.Run, *, devices: Sequence[str]) -> None:
-        """Make a run `running`, with its devices, in one transaction; then start its runner."""
-        with writing(db, math.inf):
-            if not claims.claim(db, run.id, devices):
-                return
-            if not runs.change_state(db, run.id, "running", reason="starting", expect=("queued",)):
-                claims.release(db, run.id)
-                return
-            attempt = runs.start_attempt(db, run.id, time.time())
-        shown = [device for device in devices if not device.startswith("cpu:")]
-        try:
-            child = local.start(
-                Path(run.folder),
-                attempt,
-                command=launch.attempt_command(run),
-                gpus=shown,
-                cwd=self.lab.root,
-            )
-        except OSError as error:
-            logger.error("%s cannot be started: %s", run.id, error)
-            with writing(db, math.inf):
-                reason = f"cannot be started: {error}"
-                runs.change_state(db, run.id, "failed", reason=reason, expect=("running",))
-                claims.release(db, run.id)
-            return
-        self.children.append(child)
-        logger.info("%s started on %s, attempt %d", run.id, ", ".join(devices), attempt)
 
 
 def send(place: Place, word: notify.Word) -> None:

@@ -26,7 +26,7 @@ from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import acting, messages, reading, telling, themes
+from cxrlab.tui import acting, messages, reading, remembered, telling, themes
 from cxrlab.tui.pulse import GpuWatch, Pulse, Rhythm
 from cxrlab.tui.screens.cell import CellScreen
 from cxrlab.tui.screens.grid import GridScreen
@@ -61,7 +61,13 @@ class CxrlabApp(App[None]):
     BINDINGS = [
         Binding("1", "switch_mode('grid')", "Grid", show=False, tooltip="The comparison grid."),
         Binding("2", "switch_mode('runs')", "Runs", show=False, tooltip="Every run."),
-        Binding("t", "turn_theme", "Theme", show=False, tooltip="Light or dark."),
+        Binding(
+            "t",
+            "turn_theme",
+            "Theme",
+            show=False,
+            tooltip="Dark, light, high contrast, colour-blind safe.",
+        ),
         Binding("question_mark", "keys", "Help", tooltip="Every key of this screen."),
         Binding("q", "quit", "Quit", tooltip="Leave; what runs goes on running."),
     ]
@@ -94,7 +100,7 @@ class CxrlabApp(App[None]):
         return themes.DARK.variables
 
     def on_mount(self) -> None:
-        themes.register(self)
+        themes.register(self, remembered.recall(self.lab, "theme", themes.DARK.name))
         for name, screen in SCREENS.items():
             self.add_mode(name, partial(screen, self.lab, clock=self.clock))
         self.switch_mode("grid")
@@ -250,7 +256,11 @@ class CxrlabApp(App[None]):
             self.push_screen(Help(screen.title or "this screen", keys_of(screen)))
 
     def action_turn_theme(self) -> None:
-        self.theme = themes.other(self.theme)
+        self.action_theme(themes.after(self.theme))
+
+    def action_theme(self, name: str) -> None:
+        self.theme = name
+        remembered.remember_soon(self.lab, "theme", name)
 
     async def action_quit(self) -> None:
         self.leaving()

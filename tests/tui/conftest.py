@@ -16,6 +16,7 @@ from textual.css.query import NoMatches
 
 from cxrlab.gpus import Gpu, GpuProcess, Reading
 from cxrlab.lab import Lab, make_lab
+from cxrlab.tui import remembered
 from cxrlab.tui.app import CxrlabApp
 from cxrlab.tui.pulse import Rhythm
 from store import claims, intake, runs
@@ -26,6 +27,13 @@ NOW = 1_770_000_000.0
 
 STILL = Rhythm(refresh_s=0, look_s=0.1, gpus_s=1.0)
 """Looks at the registry and never brings it up to date: the runs in it have no processes."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setenv(remembered.STATE_VARIABLE, str(tmp_path_factory.mktemp("state")))
 
 
 def event(kind: str, t: float, **values: Any) -> dict[str, Any]:

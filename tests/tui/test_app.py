@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from cxrlab.lab import Lab
-from cxrlab.tui import themes
 from cxrlab.tui.app import SCREENS
 from cxrlab.tui.screens.help import Help
 from cxrlab.tui.widgets.table import Table
@@ -50,20 +49,6 @@ async def test_help_names_every_key_of_the_screen(
         assert "✗ failed" in said
         await pilot.press("escape")
         await until(pilot, lambda: app.screen.title == place)
-
-
-async def test_t_turns_from_dark_to_light_and_back(
-    full_lab: Lab, make_app: Wait, until: Wait
-) -> None:
-    app = make_app(full_lab)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app.screen.query_one(Table).count == 3)
-        dark = app.screen.styles.background
-        await pilot.press("t")
-        assert app.theme == themes.LIGHT.name
-        await until(pilot, lambda: app.screen.styles.background != dark)
-        await pilot.press("t")
-        assert app.theme == themes.DARK.name
 
 
 async def test_q_quits(full_lab: Lab, make_app: Wait, until: Wait) -> None:

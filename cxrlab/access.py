@@ -35,6 +35,13 @@ RunNames = Annotated[
         show_default=False,
     ),
 ]
+FreshCode = Annotated[
+    bool,
+    typer.Option(
+        "--fresh-code",
+        help="Execute today's code of the trainers, not what was there when the run was queued.",
+    ),
+]
 IncludeRestricted = Annotated[
     list[str] | None,
     typer.Option(

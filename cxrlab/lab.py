@@ -62,6 +62,11 @@ class Lab:
         return known.prepared if known and known.prepared else own
 
     @property
+    def code_dir(self) -> Path:
+        """Copies of the trainers' code that runs were queued with; see `cxrlab.frozen`."""
+        return self.root / ".cxrlab" / "code"
+
+    @property
     def agent_lock(self) -> Path:
         """Held by the living agent."""
         return self.root / ".cxrlab" / "agent.lock"

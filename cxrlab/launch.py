@@ -8,7 +8,6 @@ one transaction. Starting them is the agent's matter.
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -17,9 +16,9 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
+from cxrlab import frozen, programs, refresh, runner
 from cxrlab import gpus as gpu_readings
 from cxrlab import plan as plans
-from cxrlab import programs, refresh, runner
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.grid import FOREIGN
@@ -145,13 +144,17 @@ def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched
     """Make the folders of what was prepared, and add the rows in one transaction."""
     added: list[str] = []
     try:
-        for one in prepared:
-            make_folder(one.run, one.config)
+        with frozen.door(lab):
+            code = frozen.freeze(lab)
+            for one in prepared:
+                make_folder(one.run, one.config, code)
         added = runs.add_unless_there(db, [one.run for one in prepared])
     finally:
         for one in prepared:
             if one.run.id not in added:
                 shutil.rmtree(one.run.folder, ignore_errors=True)
+    if not added and prepared:
+        frozen.release(lab, [code.digest])
     launched = []
     for one in prepared:
         new = one.run.id in added
@@ -159,7 +162,7 @@ def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched
         if run is None:  # the one that stood for it has failed this very moment
             raise CxrlabError(f"{one.step.cell}: another run of it has just ended; try again")
         if new and run.command != one.run.command:  # another launch was first with its encoder
-            make_folder(one.run._replace(command=run.command), one.config)
+            make_folder(one.run._replace(command=run.command), one.config, code)
         why = one.step.why if new else "is there already"
         facts = (run.id, run.method, run.task, run.ratio, run.seed, run.state)
         waits = refresh.TURN if run.state == "queued" else ""
@@ -217,24 +220,28 @@ def ask_to_stop(db: Database, run: runs.Run) -> local.Asked:
     return asked
 
 
-def resume(lab: Lab, db: Database, run: runs.Run) -> runs.Run:
+def resume(lab: Lab, db: Database, run: runs.Run, *, fresh_code: bool = False) -> runs.Run:
     """Queue another attempt of a stopped or lost run, from its last checkpoint where it has one.
 
+    It executes the code that the run was queued with, or today's if `fresh_code`.
+
     Raises:
-        CxrlabError: it is in another state, or processes of it live on.
+        CxrlabError: it is in another state, processes of it live on, or its code is gone.
     """
     if run.state == "failed":
         raise CxrlabError(f"{run.id} has failed: {run.reason}", f"`cxrlab retry {run.id}`")
-    return _again(lab, db, run, states=("stopped", "lost"))
+    return _again(lab, db, run, states=("stopped", "lost"), fresh_code=fresh_code)
 
 
-def retry(lab: Lab, db: Database, run: runs.Run) -> runs.Run:
+def retry(lab: Lab, db: Database, run: runs.Run, *, fresh_code: bool = False) -> runs.Run:
     """Queue another attempt of a failed run, from its last checkpoint where it has one.
 
+    It executes the code that the run was queued with, or today's if `fresh_code`.
+
     Raises:
-        CxrlabError: it is in another state, or processes of it live on.
+        CxrlabError: it is in another state, processes of it live on, or its code is gone.
     """
-    return _again(lab, db, run, states=("failed", "stopped", "lost"))
+    return _again(lab, db, run, states=("failed", "stopped", "lost"), fresh_code=fresh_code)
 
 
 def remove(lab: Lab, db: Database, run: runs.Run) -> None:
@@ -250,7 +257,9 @@ def remove(lab: Lab, db: Database, run: runs.Run) -> None:
         runs.remove(db, run.id)
     folder = Path(run.folder)
     if lab.runs_dir in folder.parents:
+        digests = frozen.named(folder)
         shutil.rmtree(folder, ignore_errors=True)
+        frozen.release(lab, digests)
 
 
 def attempt_command(run: runs.Run) -> list[str]:
@@ -264,7 +273,9 @@ def attempt_command(run: runs.Run) -> list[str]:
     return [*run.command, "--resume", str(last)] if last.is_file() else list(run.command)
 
 
-def _again(lab: Lab, db: Database, run: runs.Run, *, states: tuple[str, ...]) -> runs.Run:
+def _again(
+    lab: Lab, db: Database, run: runs.Run, *, states: tuple[str, ...], fresh_code: bool
+) -> runs.Run:
     if run.state not in states:
         raise CxrlabError(f"{run.id} is {run.state}; only {' and '.join(states)} runs go on")
     if run.preset == FOREIGN:
@@ -278,6 +289,10 @@ def _again(lab: Lab, db: Database, run: runs.Run, *, states: tuple[str, ...]) ->
         raise CxrlabError(f"processes of {run.id} live on: {named}", f"`kill -9 {named}`")
     if not folder.is_dir():
         raise NotFound(f"{folder} is gone", f"`cxrlab rm {run.id}` and launch it anew")
+    if fresh_code or frozen.noted(folder) is None:
+        _take_code(lab, run)
+    else:
+        frozen.check(run.id, folder)
     with writing(db):
         waits = any(runs.get(db, need).state != "succeeded" for need in run.needs)
         state, reason = ("blocked", "waits for others") if waits else ("queued", refresh.TURN)
@@ -285,6 +300,15 @@ def _again(lab: Lab, db: Database, run: runs.Run, *, states: tuple[str, ...]) ->
             raise CxrlabError(f"{run.id} is {runs.get(db, run.id).state} by now")
     refresh.refresh(lab, db)  # puts the reason into words
     return runs.get(db, run.id)
+
+
+def _take_code(lab: Lab, run: runs.Run) -> None:
+    """Have the next attempt of a run execute today's code."""
+    folder = Path(run.folder)
+    with frozen.door(lab):
+        frozen.note(folder, frozen.freeze(lab), attempt=run.attempt + 1)
+    line = frozen.line(folder, run.command)
+    (folder / "command.txt").write_text(line + "\n", encoding="utf-8")
 
 
 def pretraining_of(run: runs.Run) -> plans.Pretraining:
@@ -347,11 +371,13 @@ def _placed(config: dict[str, Any], run: runs.NewRun) -> dict[str, Any]:
     return {**config, **own}
 
 
-def make_folder(run: runs.NewRun, config: dict[str, Any]) -> None:
+def make_folder(run: runs.NewRun, config: dict[str, Any], code: frozen.Code) -> None:
     """Make the folder of a run that is to be queued, with all that is known before it starts."""
     folder = Path(run.folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_placed(config, run), indent=2, ensure_ascii=False)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "command.txt").write_text(shlex.join(run.command) + "\n", encoding="utf-8")
+    frozen.note(folder, code)
+    line = frozen.line(folder, run.command)
+    (folder / "command.txt").write_text(line + "\n", encoding="utf-8")
     (folder / runner.LOG_NAME).touch()

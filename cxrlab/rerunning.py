@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import cloning, launch
+from cxrlab import cloning, frozen, launch
 from cxrlab.errors import CxrlabError, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
@@ -83,9 +83,18 @@ def again(lab: Lab, run: runs.Run) -> runs.NewRun:
     return runs.NewRun(**{**taken, "id": id, "folder": folder, "command": command})
 
 
-def queue(db: Database, run: runs.Run, new: runs.NewRun) -> runs.Run:
-    """Queue `new` although `run` stands for it, and leave word in its folder whose repeat it is."""
-    launch.make_folder(new, cloning.configuration(run))
+def queue(lab: Lab, db: Database, run: runs.Run, new: runs.NewRun) -> runs.Run:
+    """Queue `new` although `run` stands for it, and leave word in its folder whose repeat it is.
+
+    It executes the code that `run` did, or today's where that is not known.
+
+    Raises:
+        NotFound: that code is gone.
+    """
+    frozen.check(run.id, Path(run.folder))
+    with frozen.door(lab):
+        code = frozen.noted(Path(run.folder)) or frozen.freeze(lab)
+        launch.make_folder(new, cloning.configuration(run), code)
     mark = json.dumps({"rerun_of": run.id}) + "\n"
     (Path(new.folder) / MARK).write_text(mark, encoding="utf-8")
     runs.add(db, [new])

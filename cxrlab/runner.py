@@ -29,6 +29,9 @@ FOLDER_MARK = "CXRLAB_FOLDER"
 ATTEMPT_MARK = "CXRLAB_ATTEMPT"
 BEAT_S = 1.0
 LOG_NAME = "log.txt"
+CODE_NAME = "code.json"
+"""The file of a run folder that names the code which the run was queued with."""
+
 _KILL_WAIT_S = 5.0
 _DISK_WAIT_S = 300.0
 
@@ -106,6 +109,24 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
+def search_path(folder: Path) -> str | None:
+    """Return what `PYTHONPATH` is for a run with code of its own; None where it has none.
+
+    Raises:
+        FileNotFoundError: that code is gone.
+    """
+    try:
+        said = json.loads((folder / CODE_NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    code = Path(said["folder"])
+    if not code.is_dir():  # the lab may have been moved
+        code = folder.absolute().parents[1] / ".cxrlab" / "code" / code.name
+    if not code.is_dir():
+        raise FileNotFoundError(f"the code that the run was queued with is gone: {said['folder']}")
+    return os.pathsep.join([str(code), *said["search_path"]])
+
+
 class Runner:
     """One attempt of one run, from start to exit record."""
 
@@ -146,25 +167,28 @@ class Runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.on_signal)
         signal.signal(signal.SIGHUP, lambda number, frame: None)  # SIG_IGN would be inherited
-        path = record_path(self.folder, self.attempt)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        record = record_path(self.folder, self.attempt)
+        record.parent.mkdir(parents=True, exist_ok=True)
         beat_path(self.folder, self.attempt).touch()
-        write_record(path, self.record)
+        write_record(record, self.record)
         with (self.folder / LOG_NAME).open("ab", buffering=0) as log:
             try:
+                path = search_path(self.folder)
+                environment = os.environ if path is None else {**os.environ, "PYTHONPATH": path}
                 self.trainer = subprocess.Popen(
                     self.command,
+                    env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     process_group=0,
                 )
-            except OSError as error:
+            except (OSError, ValueError, LookupError) as error:
                 log.write(f"cxrlab: {self.command[0]} cannot be started: {error}\n".encode())
                 return self.finish(127)
         pid = self.trainer.pid
         self.record["trainer"] = {"pid": pid, "start": process_start(pid)}
-        write_record(path, self.record)
+        write_record(record, self.record)
         self.pass_on()
         return self.finish(self.wait())
 

@@ -41,6 +41,9 @@ PASSING_S = 5.0
 CHILD_S = 3.0
 """How long to read on after the program has ended: a child of it may hold the pipe open."""
 
+OWN_PATH = str(Path(__file__).resolve().parents[1])
+"""What is on the search path for this program alone."""
+
 LOOK_S = 0.5
 _WATCHED = ("log.txt", "*.json", "*.jsonl")
 _PORT = re.compile(r"^--master[-_]port(?:=(?P<port>\d+))?$")
@@ -302,6 +305,9 @@ class Adapter:
         """Return the program's environment: as it was when it was queued, with this run's port."""
         given = dict(pair.split("=", 1) for pair in self.given.env if "=" in pair)
         kept = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+        # this program's own source, which the other may have a package of the same name in
+        path = [part for part in kept.pop("PYTHONPATH", "").split(os.pathsep) if part != OWN_PATH]
+        kept |= {"PYTHONPATH": os.pathsep.join(path)} if any(path) else {}
         return {**kept, "PYTHONUNBUFFERED": "1", "MASTER_PORT": str(self.port), **given}
 
     def listen(self) -> None:

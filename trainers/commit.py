@@ -6,6 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+_AS_A_PATCH = ("--no-color", "--no-ext-diff", "--binary", "--src-prefix=a/", "--dst-prefix=b/")
+"""Whatever a person has set for the differences they read."""
+
 
 class Commit(NamedTuple):
     """Where code stands in git."""
@@ -16,24 +19,58 @@ class Commit(NamedTuple):
     """What is not committed, as a patch; empty for nothing."""
 
 
-def of(folder: Path) -> Commit:
-    """Return the commit that is checked out at `folder`, and what differs from it there."""
+def of(folder: Path, *, with_new: bool = False) -> Commit:
+    """Return the commit that is checked out at `folder`, and what differs from it there.
+
+    Args:
+        folder: in a checkout, or not.
+        with_new: whether files that git does not know of and does not ignore are part of the
+            difference.
+    """
     name = ask(folder, "rev-parse", "HEAD")
-    diff = (ask(folder, "diff", "HEAD", "--", ".") or "") if name else ""
-    return Commit(name.strip() if name else None, diff)
+    if not name:
+        return Commit(None, "")
+    diff = ask(folder, "diff", *_AS_A_PATCH, "HEAD", "--", ".") or ""
+    return Commit(name.strip(), diff + (_new_files(folder) if with_new else ""))
 
 
-def ask(folder: Path, *words: str) -> str | None:
+def of_package(folder: Path) -> Commit:
+    """Return where the source of a package stands, new files included, if it is in git itself.
+
+    One that is installed may lie in the checkout of another project, which ignores it.
+    """
+    if ask(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return Commit(None, "")
+    return of(folder, with_new=True)
+
+
+def top(folder: Path) -> Path | None:
+    """Return the root of the checkout that `folder` is in; None where it is in none."""
+    said = ask(folder, "rev-parse", "--show-toplevel")
+    return Path(said.rstrip("\n")) if said else None
+
+
+def ask(folder: Path, *words: str, good: tuple[int, ...] = (0,)) -> str | None:
     """Return what git answers in `folder`; None where it cannot."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *words],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-            errors="replace",
+            ["git", "-C", str(folder), *words], capture_output=True, timeout=20, check=False
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    # not as text: the line ends of a patch are part of it
+    return done.stdout.decode(errors="replace") if done.returncode in good else None
+
+
+def _new_files(folder: Path) -> str:
+    root = top(folder)
+    listed = ask(folder, "ls-files", "--others", "--exclude-standard", "--full-name", "-z", ".")
+    if root is None or not listed:
+        return ""
+    # what `--no-index` compares differs, which it says by 1
+    patches = [
+        ask(root, "diff", *_AS_A_PATCH, "--no-index", "--", "/dev/null", name, good=(0, 1))
+        for name in listed.split("\0")
+        if name
+    ]
+    return "".join(patch for patch in patches if patch)

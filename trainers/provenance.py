@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import socket
 import sys
 from importlib import metadata
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from trainers import commit as commit_of
+from trainers import source
 
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "tokenizers", "monai", "scikit-learn",
             "numpy", "pillow", "pydicom")  # fmt: skip
@@ -28,12 +30,8 @@ def write(folder: Path, *, seed: int, data: dict[str, Any], weights: dict[str, A
         data: what the data set says of itself (counts, lists, their SHA-256).
         weights: the initial weights' path and SHA-256, empty for none.
     """
-    commit, diff = _git()
-    if diff:
-        (folder / "diff.patch").write_text(diff, encoding="utf-8")
     content = {
-        "commit": commit,
-        "uncommitted_changes": bool(diff),
+        **_code(folder),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "host": socket.gethostname(),
@@ -44,6 +42,7 @@ def write(folder: Path, *, seed: int, data: dict[str, Any], weights: dict[str, A
             for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
         ],
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "driver": driver(),
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "interpreter": sys.executable,
         "seed": seed,
@@ -61,9 +60,30 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git() -> tuple[str | None, str]:
-    """Return the commit of the trainers' own source and its uncommitted diff, if it is in git."""
-    here = Path(__file__).resolve().parent
-    if commit_of.ask(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
-        return None, ""  # installed somewhere inside another project's checkout, or no git
-    return commit_of.of(here)
+def driver(file: Path = Path("/proc/driver/nvidia/version")) -> str | None:
+    """Return the version of the GPUs' driver; None where there is none."""
+    try:
+        said = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", said)
+    return found[1] if found else None
+
+
+def _code(folder: Path) -> dict[str, Any]:
+    """Return which code this is, and write `diff.patch` where it has uncommitted changes.
+
+    A copy that was made when the run was queued is in no checkout; where it was copied from
+    stands in the note beside.
+    """
+    digest = source.digest(source.PACKAGE)
+    note = source.note(folder)
+    if note.get("digest") == digest:
+        name, changed = note.get("commit"), bool(note.get("uncommitted_changes"))
+    else:
+        name, diff = commit_of.of_package(source.PACKAGE)
+        changed = bool(diff)
+        (folder / "diff.patch").unlink(missing_ok=True)
+        if diff:
+            (folder / "diff.patch").write_text(diff, encoding="utf-8")
+    return {"code": digest, "commit": name, "uncommitted_changes": changed}

@@ -73,7 +73,7 @@ def rerun(
                 console.fact(f"  {shlex.join(new.command)}")
                 console.say("nothing was queued")
             return
-        queued = rerunning.queue(db, first, new)
+        queued = rerunning.queue(lab, db, first, new)
         agent.ensure_agent(lab)
         if not wait:
             if as_json:

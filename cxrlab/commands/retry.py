@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import typer
 
-from cxrlab.access import AsJson, RunNames, named, opened, what
+from cxrlab.access import AsJson, FreshCode, RunNames, named, opened, what
 
 
-def retry(ctx: typer.Context, runs: RunNames, as_json: AsJson = False) -> None:
-    """Start failed runs again, each from its last checkpoint where it has one."""
+def retry(
+    ctx: typer.Context,
+    runs: RunNames,
+    fresh_code: FreshCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start failed runs again, each from its last checkpoint where it has one.
+
+    They execute the code that they were queued with; `--fresh-code` brings a mended trainer in.
+    """
     from cxrlab import agent, console, launch, text
     from cxrlab.exports import facts
 
     with opened(ctx) as (lab, db):
-        queued = [launch.retry(lab, db, run) for run in named(db, runs)]
+        queued = [launch.retry(lab, db, run, fresh_code=fresh_code) for run in named(db, runs)]
         agent.ensure_agent(lab)
     if as_json:
         console.facts([facts.of_run(run) for run in queued])
         return
+    if fresh_code:
+        console.say("with today's code; `cxrlab show` names both")
     for run in queued:
         console.fact(f"{run.id} ({what(run)}) {text.state(run.state, run.reason)}")

@@ -72,7 +72,7 @@ def show_cell(ctx: typer.Context, name: str, *, as_json: bool) -> None:
 
 def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     """Return all that is known of a run, as `--json` gives it."""
-    from cxrlab import advice, cloning, descent, lagging, restricted
+    from cxrlab import advice, cloning, descent, frozen, lagging, restricted
     from cxrlab.exports import facts
     from store import artifacts, notes, results
     from trainers import metrics
@@ -86,6 +86,8 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
         "next": advice.next_step(run, cloning.configuration(run)),
         "notes": [entry.text for entry in notes.select(db, about=run.id)],
         "command": run.command,
+        "code": frozen.facts(Path(run.folder)),
+        "made_of": cloning.read_json(Path(run.folder) / "provenance.json"),
         "log": str(Path(run.folder) / "log.txt"),
         "encoder": descent.origin(db, run, document),
         "descent": descent.line(db, run, document),
@@ -171,6 +173,8 @@ def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
         lines += labelled(saved["kind"], f"{saved['path']}{step}", columns=columns)
         if saved["sha256"]:
             lines += labelled("", f"sha256 {saved['sha256']}", columns=columns)
+    lines += code_told(known, columns=columns)
+    lines += machine_told(known["made_of"], columns=columns)
     for attempt in known["attempts"]:
         lines += labelled(f"attempt {attempt['attempt']}", attempt_told(attempt), columns=columns)
     if known["restricted"]:
@@ -245,6 +249,42 @@ def data_told(data: dict[str, Any] | None, *, columns: int) -> list[str]:
     if data["other_data"]:
         said = f"version {data['version']} was other data in {', '.join(data['other_data'])}"
         lines += labelled("", said, columns=columns)
+    return lines
+
+
+def code_told(known: dict[str, Any], *, columns: int) -> list[str]:
+    """Return the lines on which code a run executes, or did."""
+    code, made = known["code"], known["made_of"]
+    stands = code or made
+    at = f"commit {stands['commit'][:12]}" if stands.get("commit") else ""
+    changed = f"uncommitted changes in {known['folder']}/diff.patch"
+    parts = [at, changed if stands.get("uncommitted_changes") else ""]
+    if not code:
+        return labelled("code", "; ".join(filter(None, parts)), columns=columns) if at else []
+    gone = "" if code["there"] else ", which is gone"
+    copied = "copied when it was queued"
+    if code["before"]:
+        copied = f"today's since attempt {code['attempt']}, before that "
+        copied += ", ".join(str(each["digest"])[:12] for each in code["before"])
+    lines = labelled("code", f"{code['digest'][:12]}, {copied}{gone}", columns=columns)
+    told = "; ".join(filter(None, parts))
+    return lines + (labelled("", told, columns=columns) if told else [])
+
+
+def machine_told(made: dict[str, Any], *, columns: int) -> list[str]:
+    """Return the lines on where a run was executed, and by which versions."""
+    lines = []
+    versions = {"python": made.get("python"), **(made.get("packages") or {})}
+    named = ", ".join(f"{name} {number}" for name, number in versions.items() if number)
+    if named:
+        lines += labelled("versions", named, columns=columns)
+    if made.get("host"):
+        on = ", ".join(made.get("gpus") or ()) or "the CPU"
+        cuda = f", CUDA {made['cuda']}" if made.get("cuda") and made.get("gpus") else ""
+        driver = f", driver {made['driver']}" if made.get("driver") and made.get("gpus") else ""
+        threads = f", {made['cpu_threads']} threads" if made.get("cpu_threads") else ""
+        lines += labelled("machine", f"{made['host']}: {on}{cuda}{driver}{threads}",
+                          columns=columns)  # fmt: skip
     return lines
 
 

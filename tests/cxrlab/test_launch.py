@@ -65,8 +65,11 @@ def test_a_run_folder_says_how_it_was_configured_and_how_to_rerun_it_by_hand(
     assert (config["seed"], config["output_dir"]) == (7, str(folder))
     assert config["recipe"] == run.recipe
     line = (folder / "command.txt").read_text().strip()
-    assert shlex.split(line) == run.command
-    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, timeout=120)
+    path, *words = shlex.split(line)
+    assert words == run.command
+    assert path.startswith(f"PYTHONPATH={lab.code_dir}/")
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(line, shell=True, cwd=tmp_path, env=bare, timeout=120, check=False)
     assert done.returncode == 0
     assert (folder / "checkpoints" / "encoder.pt").exists()
 
@@ -139,7 +142,8 @@ def test_ten_launches_at_once_make_exactly_the_runs_asked_for(lab: Lab, db: Any)
     }
     assert len(list(lab.runs_dir.iterdir())) == len(made)
     for run in made:
-        assert shlex.split((Path(run.folder) / "command.txt").read_text()) == run.command
+        assert shlex.split((Path(run.folder) / "command.txt").read_text())[1:] == run.command
+    assert len(list(lab.code_dir.glob("[!.]*"))) == 1
 
 
 def test_a_setting_the_trainer_refuses_is_shown_and_nothing_is_queued(lab: Lab, db: Any) -> None:

@@ -91,9 +91,8 @@ def export(
     digit; `cxrlab import table` reads them in another lab.
     """
     from cxrlab import console
-    from cxrlab.cells import grid_settings, read_grid
-    from cxrlab.exports import forms, notebook
-    from cxrlab.exports.layout import arranged
+    from cxrlab.cells import grid_settings
+    from cxrlab.exports import forms, of_lab
 
     chosen = forms.Form(form.value)
     as_notebook = style is Style.notebook
@@ -101,11 +100,7 @@ def export(
     with opened(ctx) as (lab, db):
         asked = grid_settings(lab.settings.grid, method, columns)
         spoken = lang.value if lang else lab.settings.language
-        shown = read_grid(db, notebook.settings_for(asked) if as_notebook else asked, spoken)
-    if as_notebook:
-        written = forms.as_notebook(notebook.html_table(shown, lang=spoken))
-    else:
-        written = forms.write(arranged(shown, "zh" if spoken == "zh" else "en"), chosen)
+        written = of_lab.written(db, asked, chosen, lang=spoken, as_notebook=as_notebook)
     target = into or out
     changed = put(written, into, out)
     if as_json:

@@ -22,8 +22,6 @@ from cxrlab.asked import (
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from cxrlab.lab import Lab
-    from cxrlab.launch import Launched, Prepared
     from cxrlab.outlook import Outlook
 
 HANDFUL = 5
@@ -52,7 +50,7 @@ def fill(
     A run that was stopped, lost or failed goes on from its checkpoint where it left one. What
     waits, runs or has succeeded is never queued again.
     """
-    from cxrlab import agent, console, outlook
+    from cxrlab import agent, console, filling, outlook
     from cxrlab import launch as launching
     from cxrlab.exports import launched as telling
     from cxrlab.exports import outlook as told
@@ -73,7 +71,7 @@ def fill(
             for line in told.page(found, columns=console.width()):
                 console.say(line)
             ask(number)
-        launched = queued(lab, db, found, prepared)
+        launched = filling.carry_out(lab, db, found, prepared, say=console.say)
         if number:
             agent.ensure_agent(lab)
         if as_json:
@@ -121,22 +119,3 @@ def ask(number: int) -> None:
     if not typer.confirm(f"queue {number} runs?", err=True):
         console.say("nothing was queued")
         raise typer.Exit(1)
-
-
-def queued(lab: Lab, db: Database, found: Outlook, prepared: list[Prepared]) -> list[Launched]:
-    """Let runs go on, queue the new ones, and return what became of all of them."""
-    from cxrlab import console
-    from cxrlab import launch as launching
-    from cxrlab.errors import CxrlabError
-    from store import runs
-
-    done = []
-    for id in found.going_on:
-        try:
-            run = launching.retry(lab, db, runs.get(db, id))
-        except CxrlabError as error:  # somebody was first, or processes of it live on
-            console.say(f"{id} does not go on: {error}")
-            continue
-        facts = (run.id, run.method, run.task, run.ratio, run.seed, run.state, run.reason)
-        done.append(launching.Launched(*facts, False, "goes on"))
-    return done + launching.queue(lab, db, prepared)

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cxrlab import cli, differences, gap
-from cxrlab.commands.gap import page
 from cxrlab.differences import TOPIC_OF, TOPICS, Difference
+from cxrlab.gap_page import page
 from cxrlab.lab import Lab, make_lab
 from store import intake, runs
 from store.db import open_store

@@ -28,6 +28,10 @@ class NewRun(NamedTuple):
     needs: tuple[str, ...] = ()
     """The runs that must have succeeded before it may start."""
     priority: int = 0
+    gpu_mib: int | None = None
+    """How much memory of each GPU somebody said it needs; None where nobody did."""
+    share: bool | None = None
+    """Whether others may run on its GPUs beside it; None for as the lab says."""
 
 
 class Run(NamedTuple):
@@ -67,6 +71,8 @@ class Run(NamedTuple):
     bad_lines: int
     held: float | None
     """Since when somebody keeps it from starting; None where nobody does."""
+    gpu_mib: int | None
+    share: bool | None
     needs: tuple[str, ...]
 
 
@@ -94,7 +100,7 @@ COLUMNS = """
   stop_requested,
   case when end_attempt = attempt then end_outcome end,
   case when end_attempt = attempt then end_reason else '' end,
-  warnings, bad_lines, held,
+  warnings, bad_lines, held, gpu_mib, share,
   (select json_group_array(n.id) from needs join runs n on n.seq = need where run = runs.seq)
 """
 """What to select from `runs` for `read_row`."""
@@ -103,4 +109,8 @@ COLUMNS = """
 def read_row(row: Sequence[Any]) -> Run:
     """Return a row selected with `COLUMNS` as a run."""
     run = Run._make(row)
-    return run._replace(command=json.loads(row[11]), needs=tuple(json.loads(row[-1])))
+    return run._replace(
+        command=json.loads(row[11]),
+        needs=tuple(json.loads(row[-1])),
+        share=None if run.share is None else bool(run.share),
+    )

@@ -337,6 +337,39 @@ def _spreads(db: Database) -> None:
         db.conn.execute(f"alter table notebook_numbers add column {column}")
 
 
+def _shared_devices(db: Database) -> None:
+    """Let runs share a device by the memory they need, and none join one that is held alone."""
+    for statement in (
+        "alter table runs add column gpu_mib integer",  # what a person said; null: as learnt
+        "alter table runs add column share integer",  # null: as the lab says
+        "alter table claims rename to old_claims",
+        """
+        create table claims (
+          device text not null,
+          run integer not null references runs (seq) on delete cascade,
+          mib integer, -- null: the whole device
+          exclusive integer not null default 1,
+          since real not null,
+          primary key (device, run)
+        ) without rowid
+        """,
+        "insert into claims (device, run, since) select device, run, since from old_claims",
+        "drop table old_claims",
+        "create index claims_run on claims (run)",
+        """
+        create trigger claims_alone before insert on claims
+        when exists (
+          select 1 from claims
+          where device = new.device and run <> new.run and (exclusive or new.exclusive)
+        )
+        begin
+          select raise(abort, 'the device is held');
+        end
+        """,
+    ):
+        db.conn.execute(statement)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _first,
     _data_versions,
@@ -346,4 +379,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     _notices,
     _cell_groups,
     _spreads,
+    _shared_devices,
 ]

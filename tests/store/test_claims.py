@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import pytest
@@ -38,3 +39,32 @@ def test_a_released_device_can_be_claimed_by_another_run(db: Any) -> None:
     claims.release(db, "aaaaaa")
     assert claims.held(db) == {"GPU-3": "bbbbbb"}
     assert claims.claim(db, "bbbbbb", ["GPU-1"])
+
+
+def test_runs_share_a_device_as_long_as_their_needs_fit(db: Any, add_run: Any) -> None:
+    add_run("cccccc")
+    room = {"GPU-1": 100}
+    assert claims.claim(db, "aaaaaa", ["GPU-1"], mib=60, room=room)
+    assert not claims.claim(db, "bbbbbb", ["GPU-1"], mib=41, room=room)
+    assert claims.claim(db, "cccccc", ["GPU-1"], mib=40, room=room)
+    assert [(each.run, each.mib, each.exclusive) for each in claims.every(db)] == [
+        ("aaaaaa", 60, False),
+        ("cccccc", 40, False),
+    ]
+
+
+def test_nobody_joins_a_run_that_holds_its_device_alone_nor_does_it_join_others(db: Any) -> None:
+    claims.claim(db, "aaaaaa", ["GPU-1"])
+    assert not claims.claim(db, "bbbbbb", ["GPU-1"], mib=1, room={"GPU-1": 100})
+    claims.claim(db, "bbbbbb", ["GPU-2"], mib=1, room={"GPU-2": 100})
+    assert not claims.claim(db, "aaaaaa", ["GPU-2"])
+
+
+@pytest.mark.parametrize("exclusive", [(1, 1), (1, 0), (0, 1)])
+def test_the_registry_itself_refuses_what_is_not_to_be_held_together(
+    db: Any, exclusive: tuple[int, int]
+) -> None:
+    insert = "insert into claims (device, run, mib, exclusive, since) values ('GPU-1', ?, 1, ?, 0)"
+    db.conn.execute(insert, (1, exclusive[0]))
+    with pytest.raises(sqlite3.IntegrityError, match="the device is held"):
+        db.conn.execute(insert, (2, exclusive[1]))

@@ -100,6 +100,7 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "claims.claim": lambda db: claims.claim(db, "aaaaaa", ["GPU-1"]),
     "claims.release": lambda db: claims.release(db, "aaaaaa"),
     "claims.held": claims.held,
+    "claims.every": claims.every,
     "intake.take_in": lambda db: intake.take_in(db, "aaaaaa", Path(runs.get(db, "aaaaaa").folder)),
     "intake.forget": lambda db: intake.forget(db, "aaaaaa"),
     "matching.ids": lambda db: matching.ids(db, [("state", "run")], limit=20),

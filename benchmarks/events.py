@@ -119,7 +119,7 @@ def wandb_count(folder: Path) -> int:
     """Count the numbers in the history records of the offline file."""
     from wandb.proto import wandb_internal_pb2
 
-    from cxrlab.records import wandb_records
+    from trainers.framing import wandb_records
 
     total = 0
     for path in folder.rglob("*.wandb"):

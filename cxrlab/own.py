@@ -78,6 +78,11 @@ def prepare(lab: Lab, db: Database, own: Own) -> launch.Prepared:
     return launch.Prepared(step, run, answer, launch.standing(db, run))
 
 
+def place(path: Path) -> Path:
+    """Return a watched folder's full path; one within the run folder is known to the run alone."""
+    return path if path.parts[:1] == ("{run_dir}",) else path.resolve()
+
+
 def program_of(word: str, workdir: Path) -> str:
     """Return the program that a command's first word names, by its full path.
 
@@ -101,7 +106,7 @@ def _check(own: Own) -> None:
     if own.task != catalog.PRETRAIN and own.ratio is None:
         raise Usage(f"{own.task} needs `--ratio`, the percent of labels it is trained on")
     for folder in (own.workdir, *own.watch):
-        if not folder.is_dir():
+        if folder.parts[:1] != ("{run_dir}",) and not folder.is_dir():
             raise NotFound(f"{folder} is no folder")
     for name in own.variables:
         if name not in os.environ:

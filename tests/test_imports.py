@@ -58,7 +58,15 @@ def test_the_parent_of_a_trainer_needs_the_standard_library_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["trainers.catalog", "trainers.config", "trainers.events", "trainers.metrics"]
+    "module",
+    [
+        "trainers.catalog",
+        "trainers.config",
+        "trainers.events",
+        "trainers.metrics",
+        "trainers.framing",
+        "trainers.scalars",
+    ],
 )
 def test_what_the_application_sees_of_the_trainers_is_light(module: str) -> None:
     assert not loaded_by(module) & HEAVY

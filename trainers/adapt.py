@@ -3,9 +3,10 @@
     python -m trainers.adapt --output_dir FOLDER --method M --task T -- python pretrain.py ...
 
 What the program prints goes to the log as it came, a line that it wrote over once; what it says of
-its training there, and in the JSON lines of the folders named by `--watch`, becomes events. In its
-words `{run_dir}`, `{seed}` and `{port}` are filled in, and a rendezvous port that is written down
-is replaced by a free one. Standard library only: the program has an environment of its own.
+its training there, and in logs and TensorBoard's files below the folders of `--watch`, becomes
+events. In its words `{run_dir}`, `{seed}` and `{port}` are filled in, and a rendezvous port that is
+written down is replaced by a free one. Standard library only: the program has an environment of
+its own.
 """
 
 from __future__ import annotations
@@ -23,20 +24,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainers import commit, metrics
 from trainers.catalog import PRETRAIN, TASKS
 from trainers.events import EventLog
+from trainers.following import Watch
 from trainers.loglines import Lines, Told, read
-
-PROGRESS_S = 1.0
-"""How often progress is told at most."""
-
-PASSING_S = 5.0
-"""How often values of a line that is written over are told at most."""
+from trainers.tally import Tally
 
 CHILD_S = 3.0
 """How long to read on after the program has ended: a child of it may hold the pipe open."""
@@ -45,7 +42,6 @@ OWN_PATH = str(Path(__file__).resolve().parents[1])
 """What is on the search path for this program alone."""
 
 LOOK_S = 0.5
-_WATCHED = ("log.txt", "*.json", "*.jsonl")
 _PORT = re.compile(r"^--master[-_]port(?:=(?P<port>\d+))?$")
 _ADDRESS = re.compile(r"^(?P<head>(?:--[\w-]+=)?tcp://[^:/\s]+:)\d+(?P<tail>\D.*)?$")
 _EPOCHS = re.compile(r"^--(?:max[-_])?epochs(?:=(?P<number>\d+))?$")
@@ -92,7 +88,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--ratio", type=int, help="percent of the labels")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--workdir", type=Path, default=Path.cwd(), help="where the program starts")
-    made.add_argument("--watch", type=Path, action="append", default=[], help="folder of its logs")
+    made.add_argument(
+        "--watch",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder of its logs; may hold `{run_dir}`",
+    )
     made.add_argument("--result", action="append", default=[], metavar="METRIC=NAME[%]")
     made.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     made.add_argument("--print_config", "--print-config", action="store_true")
@@ -171,80 +173,6 @@ def epochs_of(command: Sequence[str]) -> int | None:
     return None
 
 
-class Meter:
-    """Turns what lines say into events with steps that never go back."""
-
-    def __init__(self, events: EventLog, epochs: int | None) -> None:
-        self.events = events
-        self.epochs = epochs
-        self.last: dict[str, float] = {}
-        self.step = 0
-        self.epoch = 0.0
-        self._lap = self._laps = 0
-        self._began = time.monotonic()
-        self._told = self._passed = -float("inf")
-
-    def take(self, told: Told, *, stays: bool) -> None:
-        """Write what one line said; `stays` is False for one that is written over."""
-        now = time.monotonic()
-        self._move(told)
-        if told.values and (stays or now - self._passed > PASSING_S):
-            self._passed = now if not stays else self._passed
-            self.last |= told.values
-            self.events.metrics(self.step, told.values, epoch=self.epoch)
-        if told.done is not None and told.total and now - self._told > PROGRESS_S:
-            self._told = now
-            self._progress(told.done, told.total, told.eta_s, now)
-
-    def _move(self, told: Told) -> None:
-        if told.epoch is not None:
-            self.epoch = max(self.epoch, told.epoch)
-        step = told.step
-        if step is None and told.done is not None and told.total:
-            if told.done < self._lap and told.epoch is None:
-                self._laps += 1  # the bar has begun anew
-            self._lap = told.done
-            lap = self._laps if told.epoch is None else int(told.epoch)
-            step = lap * told.total + told.done
-        if step is None and told.epoch is not None and not self._lap:
-            step = round(told.epoch)
-        self.step = max(self.step, step or 0)
-
-    def _progress(self, done: int, total: int, eta_s: float | None, now: float) -> None:
-        if self.epochs and self.epochs > 1:
-            done, total = min(int(self.epoch), self.epochs - 1) * total + done, self.epochs * total
-            spent = now - self._began
-            eta_s = spent / done * (total - done) if done else None
-        self.events.progress(done, total, eta_s=eta_s)
-
-
-class Watch:
-    """Reads what is added to the JSON lines below some folders, from the beginning of this run."""
-
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self.folders = folders
-        self._at = {path: path.stat().st_size for path in self._files()}
-        self._lines: dict[Path, Lines] = {}
-
-    def read(self, take: Callable[[Told], None], *, last: bool = False) -> None:
-        """Give what every new line says; a line without an end waits, unless it is the `last`."""
-        for path in self._files():
-            with contextlib.suppress(OSError), path.open("rb") as file:
-                file.seek(0, os.SEEK_END)
-                at = min(self._at.get(path, 0), file.tell())  # shorter now: written anew
-                file.seek(at)
-                chunk = file.read()
-                self._at[path] = at + len(chunk)
-                lines = self._lines.setdefault(path, Lines())
-                for line, _ in lines.feed(chunk, last=last):
-                    if line.lstrip().startswith("{"):
-                        take(read(line))
-
-    def _files(self) -> list[Path]:
-        found = {path for folder in self.folders for name in _WATCHED for path in folder.glob(name)}
-        return sorted(path for path in found if path.is_file())
-
-
 class Adapter:
     """One program from start to end."""
 
@@ -257,7 +185,7 @@ class Adapter:
         self.port = free_port()
         self.command = filled_in(command, folder=self.folder, seed=given.seed, port=self.port)
         self.events = EventLog(self.folder)
-        self.meter = Meter(self.events, epochs_of(self.command))
+        self.tally = Tally(self.events, epochs_of(self.command))
         self.lock = threading.Lock()
         self.child: subprocess.Popen[bytes] | None = None
         self.asked = 0
@@ -269,7 +197,11 @@ class Adapter:
             signal.signal(number, self.on_signal)
         self.write_provenance()
         self.events.start(0, total_steps=0)
-        watch = Watch([folder.resolve() for folder in self.given.watch])
+        watch = Watch(
+            self.watched(),
+            run_folder=self.folder,
+            warn=lambda what, path: self.events.warning(what, path=path),
+        )
         try:
             self.child = subprocess.Popen(
                 self.command,
@@ -287,12 +219,22 @@ class Adapter:
         reader.start()
         while self.child.poll() is None:
             with self.lock:
-                watch.read(lambda told: self.meter.take(told, stays=True))
+                watch.read(self.take_written)
             time.sleep(LOOK_S)
         reader.join(timeout=CHILD_S)
         with self.lock:
-            watch.read(lambda told: self.meter.take(told, stays=True), last=True)
+            watch.read(self.take_written, last=True)
             return self.end(self.child.returncode)
+
+    def watched(self) -> list[Path]:
+        """Return the folders to watch; they may lie in the run's own, and come to be later."""
+        words = [str(folder) for folder in self.given.watch]
+        filled = filled_in(words, folder=self.folder, seed=self.given.seed, port=self.port)
+        return [Path(word).resolve() for word in filled]
+
+    def take_written(self, told: Told, source: str) -> None:
+        """Take what a file says."""
+        self.tally.take(told, stays=True, source=source)
 
     def on_signal(self, number: int, frame: object) -> None:
         """Pass a wish to stop on to the program."""
@@ -322,12 +264,19 @@ class Adapter:
                     sys.stdout.write(line + "\n")
                     sys.stdout.flush()
                     self.last_line = line.strip() or self.last_line
-                told = read(line)
+                told = read(line, torn=lines.torn and (bool(chunk) or self.broke_off()))
                 if told:
                     with self.lock:
-                        self.meter.take(told, stays=stays)
+                        self.tally.take(told, stays=stays)
             if not chunk:
                 return
+
+    def broke_off(self) -> bool:
+        """Return whether the program died: its last words may then be the half of a line."""
+        assert self.child is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.child.wait(timeout=CHILD_S) != 0
+        return True
 
     def end(self, status: int) -> int:
         """Write the result and the last event, and return the exit status."""
@@ -347,9 +296,9 @@ class Adapter:
         values = {}
         part = "val" if self.given.task == PRETRAIN else "test"
         for metric, name, percent in self.wanted:
-            value = found(self.meter.last, name)
+            value = found(self.tally.last, name)
             if value is None:
-                told = ", ".join(sorted(self.meter.last)) or "nothing"
+                told = ", ".join(sorted(self.tally.last)) or "nothing"
                 self.events.warning(f"no line told `{name}` for {metric}; told were: {told}")
                 continue
             known = metrics.find(metric)

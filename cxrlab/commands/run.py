@@ -51,7 +51,8 @@ def run(
         list[Path] | None,
         typer.Option(
             metavar="DIR",
-            help="Read the JSON lines (`log.txt`, `*.json`) written there too; may be given again.",
+            help="Read the logs, JSON lines and TensorBoard files written there too; may begin "
+            "with `{run_dir}`; may be given again.",
         ),
     ] = None,
     env: Annotated[
@@ -95,7 +96,7 @@ def run(
             seed=seed,
             gpus=launch.default_gpus(lab) if number is None else number,
             workdir=Path.cwd(),
-            watch=[path.resolve() for path in watch or ()],
+            watch=[own.place(path) for path in watch or ()],
             results=result or (),
             variables=env or (),
             priority=priority,

@@ -14,8 +14,8 @@ import struct
 from collections.abc import Iterator
 
 from cxrlab.exports.curves import Curves
-from cxrlab.protobuf import bytes_field, double_field, whole_field
-from cxrlab.records import tf_record
+from trainers.framing import tf_record
+from trainers.protobuf import bytes_field, double_field, whole_field
 
 TEXT_TAG = "cxrlab/run"
 _STRING = 7

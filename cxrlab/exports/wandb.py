@@ -16,8 +16,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from cxrlab.exports.curves import Curves, settings
-from cxrlab.protobuf import bytes_field, whole_field
-from cxrlab.records import wandb_log
+from trainers.framing import wandb_log
+from trainers.protobuf import bytes_field, whole_field
 
 PROJECT = "cxrlab"
 

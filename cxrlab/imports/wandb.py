@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cxrlab import protobuf, records
 from cxrlab.errors import NotFound
 from cxrlab.imports.curves import Found
+from trainers import framing, protobuf
 
 _HISTORY, _CONFIG, _RUN, _EXIT = 2, 5, 17, 18
 _VALUES = {3: "none", 4: "boolean", 5: "integer", 6: "number", 7: "text", 8: "json", 16: "json"}
@@ -36,7 +36,7 @@ def read(folder: Path) -> Iterator[Found]:
         found.unfinished = "it has not ended there"
         with path.open("rb") as file:
             what: list[str] = []
-            for record in records.wandb_records(file, what.append):
+            for record in framing.wandb_records(file, what.append):
                 try:
                     _take(record, found)
                 except ValueError as error:

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
-from cxrlab import cli, records
+from cxrlab import cli
 from cxrlab.exports import mlflow
 from cxrlab.imports import mlflow as reading
 from cxrlab.imports import tensorboard, wandb
 from cxrlab.lab import Lab, make_lab
 from store import intake, points, runs
+from trainers import framing
 from trainers.events import EventLog
 
 LOSS = {1: 2.5, 2: 2.0, 3: math.nan, 4: 1.0}
@@ -149,10 +150,10 @@ def test_a_log_of_wandb_comes_back_with_every_point_and_time(lab, run, tmp_path)
 def test_a_log_is_cut_into_blocks_and_put_together_again(tmp_path_factory, sizes) -> None:
     contents = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
     path = tmp_path_factory.mktemp("log") / "run-a.wandb"
-    path.write_bytes(records.wandb_log(contents))
+    path.write_bytes(framing.wandb_log(contents))
     complaints: list[str] = []
     with path.open("rb") as file:
-        assert list(records.wandb_records(file, complaints.append)) == contents
+        assert list(framing.wandb_records(file, complaints.append)) == contents
     assert not complaints
 
 

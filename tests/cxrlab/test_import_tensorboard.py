@@ -17,11 +17,12 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.summary.writer.record_writer import RecordWriter
 from typer.testing import CliRunner
 
-from cxrlab import cli, protobuf, records
+from cxrlab import cli
 from cxrlab.imports import tensorboard
 from cxrlab.lab import Lab, make_lab
 from store import points
 from store.db import open_store
+from trainers import framing, protobuf
 
 PLACE = ("--method", "mrm", "--task", "siim", "--ratio", "10")
 
@@ -216,10 +217,10 @@ def test_records_are_framed_as_tensorboard_frames_them(tmp_path_factory, content
         for content in contents:
             writer.write(content)
         writer.flush()
-    assert path.read_bytes() == b"".join(map(records.tf_record, contents))
+    assert path.read_bytes() == b"".join(map(framing.tf_record, contents))
     complaints: list[str] = []
     with path.open("rb") as file:
-        assert list(records.tf_records(file, complaints.append)) == contents
+        assert list(framing.tf_records(file, complaints.append)) == contents
     assert not complaints
 
 

@@ -6,15 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trainers import adapt
-from trainers.events import EventLog
-from trainers.loglines import read
 
 
 @pytest.mark.parametrize(
@@ -29,59 +26,6 @@ from trainers.loglines import read
 )
 def test_ports_and_places_are_filled_in(words: list[str], filled: list[str]) -> None:
     assert adapt.filled_in(words, folder=Path("/runs/a"), seed=3, port=777) == filled
-
-
-@pytest.fixture
-def meter(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
-    def events_of(*lines: str, epochs: int | None = None) -> list[dict[str, Any]]:
-        log = EventLog(tmp_path)
-        made = adapt.Meter(log, epochs)
-        for line in lines:
-            made.take(read(line), stays=True)
-        log.close()
-        return [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-
-    return events_of
-
-
-def test_steps_count_on_over_epochs(meter: Any) -> None:
-    events = meter(
-        "Epoch: [0]  [0/2] loss: 3", "Epoch: [0]  [1/2] loss: 2", "Epoch: [1]  [0/2] loss: 1"
-    )
-    told = [event for event in events if event["kind"] == "metrics"]
-    assert [event["step"] for event in told] == [0, 1, 2]
-    assert [event["epoch"] for event in told] == [0, 0, 1]
-
-
-def test_a_bar_that_begins_anew_counts_on(meter: Any) -> None:
-    bars = [f"{i}/2 [00:01<00:01, loss={i}]" for i in (1, 2, 1, 2)]
-    told = [event for event in meter(*bars) if event["kind"] == "metrics"]
-    assert [event["step"] for event in told] == [1, 2, 3, 4]
-
-
-def test_progress_is_of_all_epochs_where_their_number_is_known(meter: Any) -> None:
-    (told,) = (
-        e for e in meter("Epoch: [3]  [50/100] loss: 1", epochs=10) if e["kind"] == "progress"
-    )
-    assert (told["done"], told["total"]) == (350, 1000)
-
-
-def test_json_lines_are_taken_from_the_beginning_of_the_run_and_none_twice(tmp_path: Path) -> None:
-    old = tmp_path / "log.txt"
-    old.write_text('{"loss": 9}\n')
-    watch, told = adapt.Watch([tmp_path]), []
-    with old.open("a") as file:
-        file.write('{"loss": 1}\n{"lo')
-    watch.read(told.append)
-    watch.read(told.append)
-    with old.open("a") as file:
-        file.write('ss": 2}\n')
-    (tmp_path / "new.json").write_text('{"mode": "val", "mDice": 0.7}')
-    watch.read(told.append)
-    watch.read(told.append, last=True)
-    assert [dict(each.values) for each in told] == [
-        {"train/loss": 1.0}, {"train/loss": 2.0}, {"val/mDice": 0.7}
-    ]  # fmt: skip
 
 
 def start(folder: Path, *words: str, code: str) -> subprocess.Popen[bytes]:
@@ -104,6 +48,51 @@ def test_a_number_that_is_no_share_is_not_taken_for_one(tmp_path: Path) -> None:
     assert said[1].startswith("no line told `away` for Dice_pooled; told were: test/dice")
     assert events[-1]["outcome"] == "succeeded"
     assert json.loads((tmp_path / "result.json").read_text())["values"] == {}
+
+
+TENSORBOARD = """
+import sys, pathlib
+sys.path.insert(0, sys.argv[1])
+from tests_events import event
+place = pathlib.Path(sys.argv[2]) / "tb"
+place.mkdir(parents=True)
+with open(place / "events.out.tfevents.1.host", "wb") as file:
+    for step in range(1000, 5000, 1000):
+        file.write(event("val_dice", step, step / 10000))
+print("Epoch: [0]  [1/2]  loss: 0.5")
+"""
+
+
+def test_what_a_program_writes_for_tensorboard_becomes_curves_and_results(tmp_path: Path) -> None:
+    (tmp_path / "tests_events.py").write_text(
+        "from trainers.framing import tf_record\n"
+        "from trainers.protobuf import bytes_field, whole_field\n"
+        "import struct\n"
+        "def event(tag, step, value):\n"
+        "    scalar = bytes_field(1, tag) + b'\\x15' + struct.pack('<f', value)\n"
+        "    return tf_record(whole_field(2, step) + bytes_field(5, bytes_field(1, scalar)))\n"
+    )
+    folder = tmp_path / "run"
+    line = [sys.executable, "-P", "-m", "trainers.adapt", "--output_dir", str(folder)]
+    line += ["--method", "mrm", "--task", "siim", "--ratio", "10", "--watch", "{run_dir}/work"]
+    line += ["--result", "Dice=val_dice", "--"]
+    line += [sys.executable, "-c", TENSORBOARD, str(tmp_path), "{run_dir}/work"]
+    assert subprocess.run(line, timeout=120).returncode == 0
+    told = [event for event in events_in(folder) if event["kind"] == "metrics"]
+    assert [(e["step"], e["values"]) for e in told if "val/dice" in e["values"]] == [
+        (step, {"val/dice": pytest.approx(step / 10000)}) for step in range(1000, 5000, 1000)
+    ]
+    result = json.loads((folder / "result.json").read_text())
+    assert result["values"] == {"test/Dice": pytest.approx(0.4)}
+
+
+def test_a_number_that_a_dying_program_did_not_finish_is_not_taken(tmp_path: Path) -> None:
+    code = "import os; os.write(1, b'step=1 loss=0.25\\nstep=2 loss=0.12'); os._exit({})"
+    for status, steps in ((9, [1]), (0, [1, 2])):
+        folder = tmp_path / str(status)
+        assert start(folder, code=code.format(status)).wait(120) == status
+        told = [event for event in events_in(folder) if event["kind"] == "metrics"]
+        assert [event["step"] for event in told] == steps
 
 
 def test_a_wish_to_stop_reaches_the_program(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ MMSEG = (
 MMSEG_VAL = (
     '{"mode": "val", "iter": 400, "mIoU": 0.61, "mDice": 0.74}',
     {"val/mIoU": 0.61, "val/mDice": 0.74},
-    400,
+    None,  # of a validation it is how many batches that had
     None,
 )
 

@@ -24,6 +24,9 @@ _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _CHECKED_BYTES = 65536
 """Larger records hold pictures and not curves: their checksum, in Python, would take a minute."""
 
+_KEPT_BYTES = 2**20
+"""Larger records are not kept in memory while a file is followed: no scalar takes that much."""
+
 
 def tf_records(file: BinaryIO, tell: Tell) -> Iterator[bytes]:
     """Give the records of an event file, each whole."""
@@ -41,6 +44,61 @@ def tf_records(file: BinaryIO, tell: Tell) -> Iterator[bytes]:
             return tell(f"damaged at byte {at}; what follows is left out")
         yield content
     return None
+
+
+class Following:
+    """Tells the records of an event file apart while it is being written, in any chunks.
+
+    What is damaged is left out and counted, and reading goes on at the next head whose checksum
+    is right: a run of days does not lose its curves to one bad block.
+    """
+
+    def __init__(self) -> None:
+        self.damaged = 0
+        """How many stretches of the file were no records."""
+        self._left = bytearray()
+        self._skip = 0
+        self._lost = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Give each record that is complete now; what is not waits for the next chunk."""
+        left = self._left
+        left += chunk
+        while True:
+            passed = min(self._skip, len(left))
+            del left[:passed]
+            self._skip -= passed
+            at = self._head()
+            del left[:at]
+            if len(left) < 12:
+                return
+            length = int.from_bytes(left[:8], "little")
+            if length > _KEPT_BYTES:
+                self._skip = 12 + length + 4
+                continue
+            if len(left) < 12 + length + 4:
+                return
+            content = bytes(left[12 : 12 + length])
+            checksum = int.from_bytes(left[12 + length : 16 + length], "little")
+            del left[: 16 + length]
+            if length <= _CHECKED_BYTES and masked_crc32c(content) != checksum:
+                self.damaged += 1
+                continue
+            yield content
+
+    def _head(self) -> int:
+        """Return where the next head begins; the end, less what may be a part of one."""
+        left = self._left
+        for at in range(len(left) - 11):
+            # no record has 4 GiB, and most of what is no head is told by that alone
+            if left[at + 4 : at + 8] == b"\0\0\0\0" and masked_crc32c(
+                left[at : at + 8]
+            ) == int.from_bytes(left[at + 8 : at + 12], "little"):
+                self._lost = False
+                return at
+            self.damaged += not self._lost
+            self._lost = True
+        return max(0, len(left) - 11)
 
 
 def tf_record(content: bytes) -> bytes:
@@ -96,7 +154,7 @@ def wandb_log(contents: Iterable[bytes]) -> bytes:
     return bytes(out)
 
 
-def masked_crc32c(content: bytes) -> int:
+def masked_crc32c(content: bytes | bytearray) -> int:
     """Return the checksum of a TFRecord: CRC-32C, turned and shifted."""
     crc = 0xFFFFFFFF
     for byte in content:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from cxrlab import completion
+from cxrlab import completion, naming
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -115,6 +115,7 @@ class Named(Protocol):
 
 
 def what(run: Named) -> str:
-    """Return what a run is, in words: `deep_mrm siim 10 % seed 0`."""
-    parts = [run.method, run.task, completion.percent(run.ratio), f"seed {run.seed}"]
+    """Return what a run is, in words: `deep_mrm siim 10 % seed 0 blr=1e-4`."""
+    name = naming.name(getattr(run, "command", ()), longest=naming.LONGEST)
+    parts = [run.method, run.task, completion.percent(run.ratio), f"seed {run.seed}", name]
     return " ".join(part for part in parts if part)

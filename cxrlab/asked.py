@@ -5,8 +5,6 @@ Imported by commands at their top, so it brings nothing along but Typer.
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -161,23 +159,6 @@ def numbers(option: str, words: list[str] | None) -> list[int]:
             raise Usage(f"`--{option} {word}` goes nowhere, or too far", "write `0..4`")
         found += range(int(first), end + 1)
     return found
-
-
-def sweep(words: list[str]) -> list[tuple[tuple[str, str], ...]]:
-    """Return every combination of the values that `--sweep KEY=A,B` was given; one empty for none.
-
-    Raises:
-        Usage: one has no `=` or no values, or there are too many combinations.
-    """
-    axes = []
-    for key, values in settings(words):
-        parts = [part.strip() for part in values.split(",") if part.strip()]
-        if not parts:
-            raise Usage(f"`--sweep {key}=` has no values", "write `--sweep blr=1e-4,3e-4`")
-        axes.append([(key, part) for part in dict.fromkeys(parts)])
-    if math.prod(map(len, axes)) > MOST_AT_ONCE:
-        raise Usage(f"more than {MOST_AT_ONCE} combinations at once", "sweep fewer values")
-    return list(itertools.product(*axes))
 
 
 def settings(words: list[str]) -> tuple[tuple[str, str], ...]:

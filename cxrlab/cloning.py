@@ -16,12 +16,10 @@ from sqlite_utils import Database
 from cxrlab import launch
 from cxrlab import plan as plans
 from cxrlab.errors import Usage
+from cxrlab.naming import LAST_OF_THE_LAB, told_by_hand
 from cxrlab.programs import PLACES
 from store import runs
 from trainers import catalog
-
-LAST_OF_THE_LAB = "--threads"
-"""The last option that the lab itself gives; what follows it was set by a person."""
 
 _NOT_TOLD = (*PLACES, "recipe", "encoder_recipe", "pretrained", "threads")
 
@@ -61,12 +59,6 @@ def step_of(
     )
 
 
-def told_by_hand(command: Sequence[str]) -> plans.Overrides:
-    """Return the settings of a run's command that a person gave by `--set`."""
-    tail = command[command.index(LAST_OF_THE_LAB) + 2 :]
-    return tuple(_setting(word) for word in tail)
-
-
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Difference]:
     """Return the settings in which two configurations differ, places and seed aside."""
     names = [name for name in {**before, **after} if name not in _NOT_TOLD]
@@ -89,13 +81,6 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return loaded if isinstance(loaded, dict) else {}
-
-
-def _setting(word: str) -> tuple[str, str]:
-    name, equals, value = word.removeprefix("--").partition("=")
-    if equals:
-        return name, value
-    return (name.removeprefix("no_"), "false") if name.startswith("no_") else (name, "true")
 
 
 def _given(command: Sequence[str], option: str) -> str:

@@ -39,5 +39,5 @@ def carry_out(
             say(f"{id} does not go on: {error}")
             continue
         facts = (run.id, run.method, run.task, run.ratio, run.seed, run.state, run.reason)
-        done.append(Launched(*facts, False, "goes on"))
+        done.append(Launched(*facts, False, "goes on", run.command))
     return done + launch.queue(lab, db, prepared)

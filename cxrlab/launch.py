@@ -54,6 +54,7 @@ class Launched(NamedTuple):
     reason: str
     new: bool
     why: str
+    command: list[str]
 
 
 def pretrainings(db: Database) -> list[plans.Pretraining]:
@@ -121,7 +122,7 @@ def prepare(
         answers = programs.ask_all(lab, [run.command for run in made])
         for index, run, answer in zip(group, made, answers, strict=True):
             run = run._replace(recipe=str(answer["recipe"]), priority=priority)
-            there = standing(db, run)
+            there = None if plan.steps[index].again else standing(db, run)
             prepared[index] = Prepared(plan.steps[index], run, _placed(answer, run), there)
     return [prepared[index] for index in sorted(prepared)]
 
@@ -148,7 +149,8 @@ def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched
             code = frozen.freeze(lab)
             for one in prepared:
                 make_folder(one.run, one.config, code)
-        added = runs.add_unless_there(db, [one.run for one in prepared])
+        again = {one.run.id for one in prepared if one.step.again}
+        added = runs.add_unless_there(db, [one.run for one in prepared], again=again)
     finally:
         for one in prepared:
             if one.run.id not in added:
@@ -166,7 +168,7 @@ def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched
         why = one.step.why if new else "is there already"
         facts = (run.id, run.method, run.task, run.ratio, run.seed, run.state)
         waits = refresh.TURN if run.state == "queued" else ""
-        launched.append(Launched(*facts, run.reason or waits, new, why))
+        launched.append(Launched(*facts, run.reason or waits, new, why, run.command))
     return launched
 
 

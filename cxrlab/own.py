@@ -43,6 +43,8 @@ class Own(NamedTuple):
     variables: Sequence[str] = ()
     """Further environment variables to keep, by name."""
     priority: int = 0
+    again: bool = False
+    """Whether it is queued although the lab has it."""
 
 
 def prepare(lab: Lab, db: Database, own: Own) -> launch.Prepared:
@@ -74,8 +76,9 @@ def prepare(lab: Lab, db: Database, own: Own) -> launch.Prepared:
         gpus=own.gpus,
         priority=own.priority,
     )
-    step = plan.Step(own.method, own.task, own.ratio, own.seed, PRESET, why="your own program")
-    return launch.Prepared(step, run, answer, launch.standing(db, run))
+    facts = (own.method, own.task, own.ratio, own.seed, PRESET)
+    step = plan.Step(*facts, why="your own program", again=own.again)
+    return launch.Prepared(step, run, answer, None if own.again else launch.standing(db, run))
 
 
 def place(path: Path) -> Path:

@@ -48,6 +48,8 @@ class Want:
     """`auto`, the id of a pre-training of this lab, or the path of weights."""
     pretrain_overrides: Overrides = ()
     """Settings of the pre-training that has to come first."""
+    again: bool = False
+    """Whether it is wanted although the lab has it."""
 
 
 class Pretraining(NamedTuple):
@@ -79,6 +81,8 @@ class Step:
     after: int | None = None
     """The index, in this plan, of the pre-training whose encoder it starts from."""
     why: str = ""
+    again: bool = False
+    """Whether it is queued although the lab has it."""
 
     @property
     def cell(self) -> str:
@@ -103,12 +107,14 @@ def wanted(
     preset: str = "paper",
     overrides: Overrides = (),
     pretrained: str = "auto",
+    again: bool = False,
 ) -> list[Want]:
     """Return every run that methods x tasks x ratios x seeds asks for.
 
     No task means pre-training. No ratio means all that the catalog lists for the task. A setting
     `KEY` goes to all runs that are asked for, `TASK.KEY` to those of one task alone, and
-    `pretrain.KEY` to the pre-training, also to one that only comes along.
+    `pretrain.KEY` to the pre-training, also to one that only comes along. What only comes along is
+    not wanted `again`.
 
     Raises:
         NotFound: a method or task is not called so.
@@ -140,6 +146,7 @@ def wanted(
                     overrides=own,
                     pretrained=pretrained,
                     pretrain_overrides=() if task == catalog.PRETRAIN else before,
+                    again=again,
                 )
                 for ratio in shares
                 for seed in dict.fromkeys(seeds)
@@ -187,6 +194,7 @@ def _step(want: Want) -> Step:
         want.preset,
         overrides=want.overrides,
         weights=weights,
+        again=want.again,
     )
 
 

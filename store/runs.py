@@ -48,18 +48,25 @@ def add(db: Database, new: Sequence[NewRun], *, at: float | None = None) -> None
         _add(db, new, time.time() if at is None else at)
 
 
-def add_unless_there(db: Database, new: Sequence[NewRun], *, at: float | None = None) -> list[str]:
+def add_unless_there(
+    db: Database,
+    new: Sequence[NewRun],
+    *,
+    again: Collection[str] = (),
+    at: float | None = None,
+) -> list[str]:
     """Add the runs that no other stands for, and return the ids of those added.
 
     One of equal method, task, ratio, seed and recipe that waits, runs or has succeeded stands for
     it; that is decided under the write lock. Runs of `new` that start from one that was not added
-    start from the one that stands for it: parent, needs, and its folder in the command.
+    start from the one that stands for it: parent, needs, and its folder in the command. Those whose
+    ids are among `again` are added whatever there is.
     """
     with writing(db):
         standing: dict[str, tuple[str, str, str]] = {}  # id -> (its folder, other id, folder)
         added = []
         for run in new:
-            other = _same(db, run)
+            other = None if run.id in again else _same(db, run)
             if other is None:
                 _add(db, [_starting_from(run, standing)], time.time() if at is None else at)
                 added.append(run.id)

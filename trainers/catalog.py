@@ -180,6 +180,9 @@ TASKS: dict[str, TaskEntry] = {
     ),
 }
 
+LISTS = ("tap_blocks", "condition_columns", "mean", "std")
+"""Settings whose one value may have commas in it."""
+
 PRETRAIN = "pretrain"
 """The task name of a pre-training run."""
 

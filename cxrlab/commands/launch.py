@@ -15,9 +15,7 @@ from cxrlab.asked import (
     gpus_asked,
     methods_asked,
     numbers,
-    settings,
     split,
-    sweep,
 )
 
 if TYPE_CHECKING:
@@ -68,15 +66,16 @@ def launch(
             "--set",
             metavar="KEY=VALUE",
             help="A setting of the trainer; `pretrain.KEY` or `TASK.KEY` for one of them alone. "
-            "May be given again.",
+            "With several values, `blr=1e-4,3e-4`, a run for each. May be given again.",
         ),
     ] = None,
     sweeps: Annotated[
         list[str] | None,
         typer.Option(
             "--sweep",
-            metavar="KEY=A,B,...",
-            help="A setting with several values, a run for each; given again, every combination.",
+            metavar="KEY=A,B,...|FILE",
+            help="A setting with several values, a run for each; given again, every combination. "
+            "Or a TOML file of lists of values, and of combinations under `[[runs]]`.",
         ),
     ] = None,
     pretrained: Annotated[
@@ -98,6 +97,9 @@ def launch(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be queued, and stop.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Queue what was asked for although the lab has it.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the runs; exit 1 if one does not succeed.")
     ] = False,
@@ -105,9 +107,10 @@ def launch(
 ) -> None:
     """Queue the runs that cells of the grid need, pre-training first where none is finished.
 
-    What is there already is not queued again. The runs outlive this command and the terminal.
+    What is there already is not queued again, unless by `--again`. The runs outlive this command
+    and the terminal.
     """
-    from cxrlab import agent, console
+    from cxrlab import agent, console, sweeping
     from cxrlab import launch as launching
     from cxrlab import plan as plans
     from cxrlab.exports import launched as telling
@@ -117,15 +120,16 @@ def launch(
         rows = methods_asked(lab, methods)
         wants = [
             want
-            for swept in sweep(sweeps or [])
+            for swept in sweeping.combinations(sets or [], sweeps or [])
             for want in plans.wanted(
                 rows,
                 every(split(task), completion.task_names()),
                 ratios=numbers("ratio", ratio),
                 seeds=numbers("seed", seed) or [0],
                 preset=preset.value if preset else lab.settings.launch.preset,
-                overrides=(*settings(sets or []), *swept),
+                overrides=swept,
                 pretrained=launching.pretrained_named(db, pretrained),
+                again=again,
             )
         ]
         plan = plans.plan(wants, launching.pretrainings(db))

@@ -72,6 +72,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be queued, and stop.")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Queue it although the lab has this line and seed.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for it; exit 1 if it fails.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -100,6 +103,7 @@ def run(
             results=result or (),
             variables=env or (),
             priority=priority,
+            again=again,
         )
         prepared = own.prepare(lab, db, asked)
         if dry_run:

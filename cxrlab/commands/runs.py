@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 SHOWN = 50
 """How many runs the table shows where `--limit` does not say."""
 
-HEAD = ("id", "state", "method", "task", "ratio", "seed", "done", "when")
+HEAD = ("id", "state", "method", "task", "ratio", "seed", "settings", "done", "when")
+SETTINGS = HEAD.index("settings")
+"""The column that is there where a run has settings of its own."""
 
 
 def runs(
@@ -93,7 +95,7 @@ def listing(
     found: list[Run], behind: Mapping[str, Behind], *, columns: int, now: float
 ) -> list[str]:
     """Return the lines of a table of runs, each with what there is to say of it below it."""
-    from cxrlab import console, text
+    from cxrlab import console, naming, text
 
     rows = [
         [
@@ -103,13 +105,21 @@ def listing(
             run.task,
             completion.percent(run.ratio),
             str(run.seed),
+            naming.name(run.command, longest=naming.LONGEST),
             done(run),
             when(run, now=now),
         ]
         for run in found
     ]
-    styles = [["bold", text.STATES[run.state].style, *[""] * 6] for run in found]
-    lines = console.table(HEAD, rows, right=(4, 5, 6), gives_way=3, styles=styles, columns=columns)
+    styles = [["bold", text.STATES[run.state].style, *[""] * 7] for run in found]
+    head, right, gives_way = list(HEAD), (4, 5, 7), SETTINGS
+    if not any(row[SETTINGS] for row in rows):
+        for each in (head, *rows, *styles):
+            del each[SETTINGS]
+        right, gives_way = (4, 5, 6), 3
+    lines = console.table(
+        head, rows, right=right, gives_way=gives_way, styles=styles, columns=columns
+    )
     out = lines[:1]
     for run, line in zip(found, lines[1:], strict=True):
         out.append(line)

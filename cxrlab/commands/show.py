@@ -162,6 +162,8 @@ def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
         said = f"not trained here, {how}: {known['result'].get('source')}"
         lines += labelled("foreign", said, columns=columns)
     preset = "" if known["foreign"] else f", preset {known['preset']}"
+    if known["name"]:
+        lines += labelled("settings", known["name"], columns=columns)
     lines += labelled("recipe", f"{known['recipe'][:12]}{preset}", columns=columns)
     lines += labelled("made", text.ago(known["created"], now), columns=columns)
     lines += results_told(known, columns=columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cxrlab import naming
 from cxrlab.grid import FOREIGN, Cell
 from store.results import Result
 from store.runs import Run
@@ -23,6 +24,7 @@ def of_run(run: Run) -> dict[str, Any]:
         "reason": run.reason,
         "preset": run.preset,
         "recipe": run.recipe,
+        "name": naming.name(run.command),
         "foreign": run.preset == FOREIGN,
         "parent": run.parent,
         "needs": list(run.needs),

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from cxrlab import console, text
+from cxrlab import console, naming, text
 from cxrlab.access import what
 from cxrlab.exports import facts
 from cxrlab.launch import Launched, Prepared
@@ -23,7 +23,7 @@ def tell_plan(prepared: Sequence[Prepared], *, as_json: bool) -> None:
     for one in prepared:
         there = f"is there already: {one.there.id}, {one.there.state}" if one.there else ""
         why = there or one.step.why
-        console.fact(f"{one.step.cell}" + (f": {why}" if why else ""))
+        console.fact(what(one.run) + (f": {why}" if why else ""))
         if not one.there:
             console.fact(f"  {shlex.join(one.run.command)}")
     new = sum(one.there is None for one in prepared)
@@ -44,6 +44,7 @@ def planned_facts(one: Prepared) -> dict[str, Any]:
         "reason": one.step.why,
         "preset": one.step.preset,
         "recipe": one.run.recipe,
+        "name": naming.name(one.run.command),
         "parent": one.run.parent,
         "gpus": one.run.gpus,
         "command": one.run.command,

@@ -83,6 +83,9 @@ def test_the_same_program_with_the_same_seed_is_there_already(
     other = queued(lab, db, "--seed", "1", *line)
     assert first.id == again.id != other.id
     assert first.recipe == other.recipe
+    repeat = queued(lab, db, "--again", *line)
+    assert repeat.recipe == first.recipe
+    assert repeat.id not in (first.id, other.id)
 
 
 def test_a_program_that_fails_says_why_in_its_own_words(

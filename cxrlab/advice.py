@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cxrlab import states, torchrun
 from store.runs import Run
 
 NO_MEMORY = "GPU out of memory"
 """How a trainer's reason begins when its GPU has no memory left."""
 
 _DISK = ("No space left on device", "Disk quota exceeded")
-_KILLED = "SIGKILL"
 _NOT_FINITE = "not finite"
 
 
@@ -22,13 +22,14 @@ def next_step(run: Run, config: Mapping[str, Any]) -> str:
         run: the run.
         config: its resolved configuration; may be empty.
     """
+    if run.state == "running":
+        return _running(run)
+    if states.OUT_OF_MEMORY in run.reason and run.state in ("failed", "lost"):
+        return _less_memory(run, config)
     if run.state == "failed":
         return _failed(run, config)
-    if run.state == "lost" and _KILLED in run.reason:
-        return (
-            f"`cxrlab resume {run.id}` goes on; where the machine was out of memory, "
-            f"with fewer `num_workers` first: `cxrlab clone {run.id} --set num_workers=2`"
-        )
+    if run.state == "lost" and run.reason.startswith(states.FOLDER_GONE):
+        return f"`cxrlab rm {run.id}` forgets it; launch it anew"
     if run.state in ("stopped", "lost"):
         return f"`cxrlab resume {run.id}` goes on from its last checkpoint"
     if run.held is not None:
@@ -36,8 +37,21 @@ def next_step(run: Run, config: Mapping[str, Any]) -> str:
     return ""
 
 
+def _running(run: Run) -> str:
+    if states.STALLED in run.reason:
+        return (
+            f"look at `cxrlab logs {run.id}`; `cxrlab stop {run.id}`, then "
+            f"`cxrlab resume {run.id}`, goes on from its last checkpoint"
+        )
+    if states.PAUSED in run.reason:
+        return "free some space; it goes on by itself"
+    if states.FROZEN in run.reason:
+        return f"`kill -CONT` its processes, or `cxrlab stop {run.id}`"
+    return ""
+
+
 def _failed(run: Run, config: Mapping[str, Any]) -> str:
-    if run.reason.startswith(NO_MEMORY):
+    if NO_MEMORY in run.reason:
         return _smaller(run, config)
     if any(word in run.reason for word in _DISK):
         return f"free some space; then `cxrlab retry {run.id}` goes on from its last checkpoint"
@@ -46,7 +60,22 @@ def _failed(run: Run, config: Mapping[str, Any]) -> str:
             f"look at the images that it names, or lower the learning rate: "
             f"`cxrlab clone {run.id} --set blr=…`"
         )
+    if run.reason.startswith(torchrun.RENDEZVOUS):
+        return (
+            f"see that every node runs and reaches the first one's port; then "
+            f"`cxrlab retry {run.id}`"
+        )
     return f"`cxrlab logs {run.id}` shows its log, `cxrlab retry {run.id}` tries again"
+
+
+def _less_memory(run: Run, config: Mapping[str, Any]) -> str:
+    """Return how a run needs less of the machine's own memory: fewer workers, then less a batch."""
+    again = f"`cxrlab {'resume' if run.state == 'lost' else 'retry'} {run.id}` goes on"
+    workers = config.get("num_workers")
+    if isinstance(workers, int) and workers > 1:
+        fewer = f"fewer loader workers: `cxrlab clone {run.id} --set num_workers={workers // 2}`"
+        return f"{again}; if it happens again, {fewer}"
+    return f"{again}; if it happens again, {_smaller(run, config)}"
 
 
 def _smaller(run: Run, config: Mapping[str, Any]) -> str:

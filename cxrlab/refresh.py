@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from cxrlab import runner, states
+from cxrlab import pace, runner, states, torchrun
 from cxrlab.backends import local
 from cxrlab.lab import Lab
 from store import claims, intake, queue, runs
@@ -20,7 +20,11 @@ from store.db import COMMAND_WAIT_S, StoreError, writing
 TURN = "waits for its turn"
 """The reason of a queued run that the agent has not considered yet."""
 
+LIVE_BEAT_S = 10.0
+"""A heartbeat older than this tells nothing about how long the run has been silent."""
+
 _TAIL_BYTES = 16384
+_RANKS_BYTES = 65536
 _LONGEST_REASON = 300
 
 
@@ -67,7 +71,7 @@ def refresh_run(lab: Lab, db: Database, run: runs.Run, *, wait_s: float = COMMAN
     attempt, run = run.attempt, runs.get(db, run.id)
     if run.attempt != attempt:  # it was resumed while we looked
         return
-    verdict = states.decide(_evidence(run, seen, now))
+    verdict = states.decide(_evidence(lab, run, seen, now))
     if (verdict.state, verdict.reason) == (run.state, run.reason) or run.state != "running":
         return
     if verdict.state != "running" and seen.same_boot:
@@ -82,23 +86,37 @@ def refresh_run(lab: Lab, db: Database, run: runs.Run, *, wait_s: float = COMMAN
             claims.release(db, run.id)
 
 
-def last_line(path: Path) -> str:
-    """Return the last line with text of a log, without `error: `; "" where there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
-            tail = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
+def last_line(path: Path, *, start: int = 0) -> str:
+    """Return the last line with text of a log, without `error: `; "" where there is none.
+
+    Args:
+        path: the log.
+        start: how many bytes of it are of earlier attempts.
+    """
+    tail = _tail(path, _TAIL_BYTES, start=start)
     lines = [line.strip() for line in tail.replace("\r", "\n").split("\n") if line.strip()]
     return lines[-1].removeprefix("error: ")[:_LONGEST_REASON] if lines else ""
 
 
-def _evidence(run: runs.Run, seen: local.Look, now: float) -> states.Evidence:
+def _tail(path: Path, count: int, *, start: int) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(start, file.seek(0, 2) - count))
+            return file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _evidence(lab: Lab, run: runs.Run, seen: local.Look, now: float) -> states.Evidence:
     folder = Path(run.folder)
     began = run.started or now
-    log = folder / runner.LOG_NAME
-    heard = [began, *(_modified(path) for path in (log, folder / intake.FILE_NAME))]
+    log, events = folder / runner.LOG_NAME, folder / intake.FILE_NAME
+    start = int((seen.record or {}).get("log_from") or 0)
+    quiet_s = _quiet_s(seen, now, [began, *(_modified(path) for path in (log, events))])
+    settings = lab.settings.launch
+    watched = quiet_s >= settings.stall_least_s and settings.stall_factor > 0
+    usual = pace.of_run(events) if watched else None
+    ranks = torchrun.is_used(run.command)
     return states.Evidence(
         record=seen.record,
         runner_alive=seen.runner_alive,
@@ -107,13 +125,27 @@ def _evidence(run: runs.Run, seen: local.Look, now: float) -> states.Evidence:
         same_boot=seen.same_boot,
         since_start_s=now - began,
         beat_age_s=seen.beat_age_s,
-        quiet_s=now - max(heard),
+        quiet_s=quiet_s,
+        usual_s=usual.usual if usual else None,
+        stall_s=pace.stall_after_s(
+            usual, factor=settings.stall_factor, least_s=settings.stall_least_s
+        ),
+        frozen=seen.frozen,
+        ranks=torchrun.read(_tail(log, _RANKS_BYTES, start=start)) if ranks else torchrun.NOTHING,
         outcome=run.end_outcome or "",
         end_reason=run.end_reason,
-        last_line=last_line(log),
+        last_line=last_line(log, start=start),
         stop_requested=run.stop_requested is not None,
         folder_there=folder.is_dir(),
     )
+
+
+def _quiet_s(seen: local.Look, now: float, heard: list[float]) -> float:
+    """Return since when a run is silent: by its runner's own clock, which nobody sets."""
+    beats = seen.runner_alive and (seen.beat_age_s or 0.0) < LIVE_BEAT_S
+    if beats and seen.silent_s is not None:
+        return seen.silent_s
+    return now - max(heard)
 
 
 def _modified(path: Path) -> float:
@@ -126,7 +158,10 @@ def _modified(path: Path) -> float:
 def _end(seen: local.Look) -> float | None:
     """Return when the attempt ended, if the runner noted it; otherwise it ends now."""
     ended = (seen.record or {}).get("ended")
-    return float(ended) if ended is not None else None
+    if ended is None:
+        return None
+    # a clock that was set back meanwhile makes no run end before it began
+    return max(float(ended), float((seen.record or {}).get("started") or 0.0))
 
 
 def _release_claims(db: Database, *, wait_s: float) -> None:

@@ -11,6 +11,7 @@ the process table is read from `/proc`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -23,6 +24,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cxrlab import oom
+
 FOLDER_MARK = "CXRLAB_FOLDER"
 """In the environment of every process of a run: its folder, so that none can hide by forking."""
 
@@ -31,7 +34,7 @@ BEAT_S = 1.0
 LOG_NAME = "log.txt"
 CODE_NAME = "code.json"
 """The file of a run folder that names the code which the run was queued with."""
-
+_HEARD_IN = (LOG_NAME, "events.jsonl")
 _KILL_WAIT_S = 5.0
 _DISK_WAIT_S = 300.0
 
@@ -46,6 +49,22 @@ def beat_path(folder: Path, attempt: int) -> Path:
     return folder / "attempts" / f"{attempt}.beat"
 
 
+def beat(path: Path, silent_s: float) -> None:
+    """Beat: the file's times are now, and when the run was last heard of, by one clock.
+
+    A clock that is set meanwhile moves both. Takes no room of a full disk.
+    """
+    now = time.time()
+    os.utime(path, (now - silent_s, now))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def boot_id() -> str:
     """Return what distinguishes this start of the machine from every other."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -58,6 +77,12 @@ def process_start(pid: int) -> int | None:
     """
     stat = _stat(pid)
     return None if stat is None or stat[0] in ("Z", "X") else int(stat[19])
+
+
+def is_frozen(pid: int) -> bool:
+    """Return whether a signal has stopped a process, which goes on at SIGCONT."""
+    stat = _stat(pid)
+    return stat is not None and stat[0] == "T"
 
 
 def _stat(pid: int) -> list[str] | None:
@@ -127,6 +152,39 @@ def search_path(folder: Path) -> str | None:
     return os.pathsep.join([str(code), *said["search_path"]])
 
 
+def overwrite_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a record over the one that is there, which takes no room of a full disk.
+
+    Raises:
+        OSError: there is none, or its blocks do not hold the new one.
+    """
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        file.write(json.dumps(record, indent=1).encode().ljust(size))  # blanks end it
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class Silence:
+    """How long nothing was written to a run's log or events, by a clock that nobody sets."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = [folder / name for name in _HEARD_IN]
+        self._seen = self._sizes()
+        self._since = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return the seconds since one of the files was first seen as it is."""
+        now = self._sizes()
+        if now != self._seen:
+            self._seen, self._since = now, time.monotonic()
+        return time.monotonic() - self._since
+
+    def _sizes(self) -> list[int]:
+        return [_size(path) for path in self._paths]
+
+
 class Runner:
     """One attempt of one run, from start to exit record."""
 
@@ -148,7 +206,9 @@ class Runner:
             "ended": None,
             "exit_code": None,
             "signal": None,
+            "oom": None,
             "left": [],
+            "log_from": _size(folder / LOG_NAME),
         }
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -195,12 +255,18 @@ class Runner:
     def wait(self) -> int:
         """Return the trainer's exit status (negative: a signal), beating until it is there."""
         assert self.trainer is not None
+        memory, silence = oom.Watch(self.trainer.pid), Silence(self.folder)
         while True:
             try:
-                return self.trainer.wait(timeout=BEAT_S)
+                status = self.trainer.wait(timeout=BEAT_S)
             except subprocess.TimeoutExpired:
+                memory.look()
                 with contextlib.suppress(OSError):  # the trainer goes on, whatever became of disks
-                    os.utime(beat_path(self.folder, self.attempt))
+                    beat(beat_path(self.folder, self.attempt), silence.seconds())
+                continue
+            seen = memory.at_the_end() if status != 0 else None
+            self.record["oom"] = seen._asdict() if seen else None
+            return status
 
     def finish(self, status: int) -> int:
         """Kill what the trainer left behind, then write the exit record."""
@@ -211,12 +277,22 @@ class Runner:
         deadline = time.monotonic() + _DISK_WAIT_S
         while True:
             try:
-                write_record(record_path(self.folder, self.attempt), self.record)
+                self.keep()
                 return status if status >= 0 else 128 - status
-            except OSError as error:  # a full disk; the record is worth waiting for
+            except OSError as error:  # the record is worth waiting for
                 if isinstance(error, FileNotFoundError) or time.monotonic() > deadline:
                     raise
                 time.sleep(BEAT_S)
+
+    def keep(self) -> None:
+        """Write the record, over the earlier one where the disk is full."""
+        path = record_path(self.folder, self.attempt)
+        try:
+            write_record(path, self.record)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            overwrite_record(path, self.record)
 
     def clear_up(self) -> list[int]:
         """Kill every other process of the run; return those that would not go."""

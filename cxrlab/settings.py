@@ -56,6 +56,10 @@ class LaunchSettings:
     """`[launch.limits]`: how many runs of a task may run at once; no limit where none is named."""
     hold_after: int = 3
     """After how many failures alike the rest of that method and task is held; 0 for never."""
+    stall_factor: float = 20.0
+    """A run is stalled after so many times the silence that is usual for it; 0 for never."""
+    stall_least_s: float = 60.0
+    """No shorter silence counts as a stall."""
 
     def __post_init__(self) -> None:
         if not self.threads:

@@ -32,6 +32,9 @@ from cxrlab.settings import (
 )
 from trainers import catalog
 
+SPANS = ("stall_factor", "stall_least_s")
+"""Settings of `[launch]` that are numbers from 0."""
+
 
 def read_settings(path: Path) -> Settings:
     """Return what a `cxrlab.toml` says.
@@ -93,6 +96,12 @@ class _Reader:
             self.fail(table, key, f"is `{value}`; expected a whole number from {least}")
         return value
 
+    def number(self, table: str, given: Mapping[str, Any], key: str, other: float) -> float:
+        value = given.get(key, other)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e9:
+            self.fail(table, key, f"is `{value}`; expected a number from 0")
+        return float(value)
+
     def choice(
         self, table: str, given: Mapping[str, Any], key: str, known: Collection[str], other: str
     ) -> str:
@@ -146,13 +155,15 @@ def _launch(reader: _Reader, table: Mapping[str, Any]) -> LaunchSettings:
     grace = table.get("stop_grace_s", 120)
     if not isinstance(grace, int | float) or isinstance(grace, bool) or grace < 0:
         reader.fail("launch", "stop_grace_s", f"is `{grace}`; expected seconds from 0")
-    programs = {}
+    others: dict[str, Any] = {
+        key: reader.number("launch", table, key, getattr(LaunchSettings, key)) for key in SPANS
+    }
     for key in ("pretrain_program", "finetune_program"):
         value = table.get(key, getattr(LaunchSettings, key))
         if not isinstance(value, str) or not value:
             reader.fail("launch", key, "must name a module or a file ending in .py")
         script = (reader.path.parent / Path(value).expanduser()).resolve()
-        programs[key] = str(script) if value.endswith(".py") else value
+        others[key] = str(script) if value.endswith(".py") else value
     return LaunchSettings(
         gpus=gpus,
         cpu_slots=reader.whole("launch", table, "cpu_slots", 1, default_slots()),
@@ -161,7 +172,7 @@ def _launch(reader: _Reader, table: Mapping[str, Any]) -> LaunchSettings:
         preset=reader.choice("launch", table, "preset", PRESETS, "paper"),
         limits=_limits(reader, reader.table("launch", table, "limits")),
         hold_after=reader.whole("launch", table, "hold_after", 0, LaunchSettings.hold_after),
-        **programs,
+        **others,
     )
 
 
@@ -273,6 +284,7 @@ def template() -> str:
 # stop_grace_s = 120         # how long `cxrlab stop` waits for a last checkpoint
 # preset = "paper"           # paper: as published; quick: small, to see that all works
 # hold_after = 3             # so many failures alike hold what waits for the same; 0: never
+# stall_factor = 20          # stalled: silent so many times longer than usual; 0: never said
 # limits = {{ report = 1 }}    # how many runs of a task go at once; no limit where none is named
 
 [grid]

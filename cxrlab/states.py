@@ -10,6 +10,20 @@ import signal
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from cxrlab import text, torchrun
+
+OUT_OF_MEMORY = "killed by the kernel: out of memory (host)"
+"""How a reason begins when the machine, or the run's control group, had no memory left."""
+
+STALLED = "stalled"
+"""How the reason of a running run begins that has fallen silent for unusually long."""
+
+PAUSED = "paused"
+"""How the reason of a running run begins that waits for room on the disk."""
+
+FROZEN = "frozen by a signal (SIGSTOP)"
+FOLDER_GONE = "its folder is gone"
+
 QUIET_S = 120.0
 """After this long without a log line or an event, a run is said to be quiet."""
 
@@ -41,6 +55,14 @@ class Evidence:
     beat_age_s: float | None = None
     quiet_s: float = 0.0
     """Since the last log line or event."""
+    usual_s: float | None = None
+    """Between two events of this run, so far; None where too few are known."""
+    stall_s: float | None = None
+    """After what silence it counts as stalled; None for never."""
+    paused: str = ""
+    """What the trainer waits for, by its own word."""
+    frozen: bool = False
+    ranks: torchrun.Told = torchrun.NOTHING
     outcome: str = ""
     """Of the attempt's `end` event, or "" where there is none."""
     end_reason: str = ""
@@ -75,7 +97,7 @@ def _vanished(evidence: Evidence) -> Verdict:
 
 def _without_record(evidence: Evidence) -> Verdict:
     if not evidence.folder_there:
-        return Verdict("lost", "its folder is gone")
+        return Verdict("lost", FOLDER_GONE)
     if evidence.runner_alive or evidence.since_start_s < START_S:
         return Verdict("running", "starting")
     return Verdict("lost", "it was never started: its runner left no record")
@@ -88,12 +110,21 @@ def _out_of_sight(evidence: Evidence, host: str) -> Verdict:
 
 
 def _by_event(evidence: Evidence) -> Verdict | None:
-    """Return what the trainer itself said of its end, which outranks everything."""
+    """Return what the trainer itself said of its end, which outranks the exit status.
+
+    Unless another rank failed first: then rank 0, which speaks, only saw that a peer was gone.
+    """
     if evidence.outcome not in ("succeeded", "stopped", "failed"):
         return None
     reason = evidence.end_reason
     if evidence.outcome == "failed" and not reason:
         reason = evidence.last_line
+    first = evidence.ranks.failure
+    if first and evidence.outcome == "failed" and torchrun.explains(first, reason):
+        return _by_rank(evidence, first)
+    memory = _host_memory(evidence)
+    if memory and evidence.outcome == "failed":
+        reason = f"a process of it was {memory}: {reason}"
     return Verdict(evidence.outcome, reason)
 
 
@@ -108,11 +139,35 @@ def _ended(evidence: Evidence, record: dict[str, Any]) -> Verdict:
         return Verdict("stopped")
     if number == signal.SIGKILL and evidence.stop_requested:
         return Verdict("stopped", "killed, because it did not end when asked to")
+    memory = _host_memory(evidence)
     if number == signal.SIGKILL:
-        return Verdict("lost", "killed from outside with SIGKILL (kill -9, or out of memory)")
+        return Verdict("lost", memory or "killed from outside with SIGKILL (kill -9)")
     if number is not None:
         return Verdict("failed", f"ended by {_signal_name(int(number))}")
-    return Verdict("failed", evidence.last_line or f"exit status {code}, and nothing in its log")
+    if evidence.ranks.meeting:
+        return Verdict("failed", evidence.ranks.meeting)
+    if evidence.ranks.failure and not evidence.stop_requested:
+        return _by_rank(evidence, evidence.ranks.failure)
+    said_last = evidence.last_line or f"exit status {code}, and nothing in its log"
+    return Verdict("failed", f"a process of it was {memory}: {said_last}" if memory else said_last)
+
+
+def _by_rank(evidence: Evidence, first: torchrun.Failure) -> Verdict:
+    """Return what became of a run one of whose ranks failed, and with it all others."""
+    words = torchrun.in_words(first)
+    if first.exit != -signal.SIGKILL:
+        return Verdict("failed", words)
+    memory = _host_memory(evidence)
+    return Verdict("lost", f"rank {first.rank} was {memory}" if memory else f"{words} (kill -9)")
+
+
+def _host_memory(evidence: Evidence) -> str:
+    """Return in words that the kernel killed for want of memory; empty where nothing says so."""
+    seen = (evidence.record or {}).get("oom")
+    if not isinstance(seen, dict):
+        return ""
+    limit = seen.get("limit")
+    return f"{OUT_OF_MEMORY}, limited to {text.size(limit)}" if limit else OUT_OF_MEMORY
 
 
 def _signal_name(number: int) -> str:
@@ -125,16 +180,33 @@ def _signal_name(number: int) -> str:
 def _remark(evidence: Evidence) -> str:
     """Return what is worth saying about a run that goes on."""
     remarks = []
+    first = evidence.ranks.failure
     if evidence.stop_requested:
         remarks.append("stopping")
-    if evidence.quiet_s >= QUIET_S:
+    if first and not evidence.stop_requested:
+        remarks.append(f"{torchrun.in_words(first)}; the others are being ended")
+    if evidence.paused:
+        remarks.append(f"{PAUSED}: {evidence.paused}")
+    elif evidence.frozen:
+        remarks.append(FROZEN)
+    elif evidence.stall_s is not None and evidence.quiet_s >= evidence.stall_s:
+        remarks.append(_stalled(evidence))
+    elif evidence.quiet_s >= QUIET_S:
         remarks.append(f"quiet for {_minutes(evidence.quiet_s)}")
     if not evidence.runner_alive:
         remarks.append("its runner is gone")
     return ", ".join(remarks)
 
 
+def _stalled(evidence: Evidence) -> str:
+    usual = evidence.usual_s or 0.0
+    every = text.duration(usual) if usual >= 10 else f"{usual:.2g} s"
+    return f"{STALLED}: no event for {_minutes(evidence.quiet_s)}, usually every {every}"
+
+
 def _minutes(seconds: float) -> str:
-    """Write a silence by the minute, so that its text changes once a minute."""
+    """Write a silence by the minute, so that its text changes seldom."""
     minutes = int(seconds // 60)
+    if not minutes:
+        return f"{int(seconds // 10) * 10} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

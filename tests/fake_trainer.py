@@ -41,6 +41,7 @@ def options() -> argparse.ArgumentParser:
     # or signal N sent to itself
     parser.add_argument("--fake_end", default="succeed")
     parser.add_argument("--fake_refuse", default="", help="message of exit 2")
+    parser.add_argument("--fake_hang", type=int, default=0, help="step after which nothing comes")
     for name in ("fake_deaf", "fake_child", "fake_mute"):
         parser.add_argument(f"--{name}", action="store_true")
     return parser
@@ -90,6 +91,8 @@ class Trainer:
             self.events.metrics(step, {"train/loss": 1 / step}, epoch=step / 10)
             self.events.progress(step, given.fake_steps, eta_s=None)
             self.save(step)
+            while step == given.fake_hang and not self.stopping:
+                time.sleep(0.05)
             if self.stopping:
                 self.events.end("stopped", "SIGTERM received")
                 return 143

@@ -7,11 +7,13 @@ are not what they should be; 143 stopped by SIGTERM, 130 by SIGINT, with a check
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import shlex
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -148,6 +150,8 @@ def guard(work: Callable[[], int], log: Callable[[], EventLog | None]) -> int:
         events = log()
         if events is not None:
             events.end(outcome, reason)
+        if outcome == "failed":
+            tell_torchrun(reason)
 
     try:
         return work()
@@ -173,6 +177,18 @@ def guard(work: Callable[[], int], log: Callable[[], EventLog | None]) -> int:
         return 1
     finally:
         distributed.leave()
+
+
+def tell_torchrun(reason: str) -> None:
+    """Leave the reason where torchrun looks for it, for only rank 0 writes events.
+
+    torchrun sums up the failure that came first, with its rank and what this file says.
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path:
+        said = {"message": reason, "timestamp": str(int(time.time()))}
+        with contextlib.suppress(OSError):
+            Path(path).write_text(json.dumps(said), encoding="utf-8")
 
 
 def relative_to_run(path: str) -> str:

@@ -32,6 +32,10 @@ class Look(NamedTuple):
     same_host: bool
     same_boot: bool
     beat_age_s: float | None
+    silent_s: float | None = None
+    """Since the run was heard of when its runner last beat, by a clock that nobody sets."""
+    frozen: bool = False
+    """Whether a signal has stopped the trainer (SIGSTOP)."""
 
 
 def start(
@@ -85,10 +89,13 @@ def look(folder: Path, attempt: int) -> Look:
     record = read_record(folder, attempt)
     if record is None:
         return Look(None, bool(runner.processes_of(folder)), False, True, True, None)
+    beat: float | None
+    silent: float | None
     try:
-        beat = runner.beat_path(folder, attempt).stat().st_mtime
+        times = runner.beat_path(folder, attempt).stat()
+        beat, silent = times.st_mtime, max(0.0, times.st_mtime - times.st_atime)
     except OSError:
-        beat = None
+        beat = silent = None
     same_boot = record.get("boot_id") == runner.boot_id()
     runner_alive = same_boot and _alive(record.get("runner"))
     trainer_alive = same_boot and _alive(record.get("trainer"))
@@ -102,6 +109,8 @@ def look(folder: Path, attempt: int) -> Look:
         same_host=record.get("host") == socket.gethostname(),
         same_boot=same_boot,
         beat_age_s=None if beat is None else max(0.0, time.time() - beat),
+        silent_s=silent,
+        frozen=trainer_alive and runner.is_frozen(int((record.get("trainer") or {}).get("pid", 0))),
     )
 
 

@@ -20,8 +20,20 @@ CONFIG = {"batch_size": 64, "accum_iter": 2}
         ("failed", "OSError: [Errno 28] No space left on device", CONFIG, "free some space"),
         ("failed", "the loss is not finite at step 9 (a.png)", CONFIG, "--set blr="),
         ("failed", "KeyError: 'x'", CONFIG, "cxrlab retry"),
-        ("lost", "killed from outside with SIGKILL (kill -9, or out of memory)", CONFIG,
-         "num_workers"),
+        ("lost", "killed by the kernel: out of memory (host)", CONFIG | {"num_workers": 8},
+         "num_workers=4"),
+        ("lost", "killed by the kernel: out of memory (host)", CONFIG, "batch_size=32"),
+        ("failed", "a process of it was killed by the kernel: out of memory (host): x",
+         CONFIG | {"num_workers": 8}, "num_workers=4"),
+        ("lost", "killed from outside with SIGKILL (kill -9)", CONFIG, "cxrlab resume"),
+        ("lost", "its folder is gone", CONFIG, "cxrlab rm"),
+        ("failed", "rank 1 ended with exit status 1: torch.OutOfMemoryError: GPU out of memory",
+         CONFIG, "batch_size=32"),
+        ("failed", "rendezvous timed out: not all nodes came", CONFIG, "every node"),
+        ("running", "stalled: no event for 14 min, usually every 3 s", CONFIG, "cxrlab stop"),
+        ("running", "paused: the disk is full (needs 1.2 GiB)", CONFIG, "goes on by itself"),
+        ("running", "frozen by a signal (SIGSTOP)", CONFIG, "kill -CONT"),
+        ("running", "", CONFIG, ""),
         ("lost", "the machine was restarted", CONFIG, "cxrlab resume"),
         ("stopped", "", CONFIG, "cxrlab resume"),
         ("succeeded", "", CONFIG, ""),
@@ -34,3 +46,7 @@ def test_each_end_has_its_next_step(
     runs.change_state(db, run.id, state, reason=reason)
     step = advice.next_step(runs.get(db, run.id), config)
     assert said in step
+
+
+def test_a_run_that_is_well_has_no_next_step(new_run: Any, db: Any) -> None:
+    assert advice.next_step(new_run(), CONFIG) == ""

@@ -102,7 +102,7 @@ def test_killing_spares_the_runner_so_that_it_records_the_end(
 def test_before_there_is_a_record_the_runner_is_known_by_its_mark(
     tmp_path: Path, wait_until: Callable[..., Any]
 ) -> None:
-    assert local.look(tmp_path, 1) == (None, False, False, True, True, None)
+    assert local.look(tmp_path, 1) == local.Look(None, False, False, True, True, None)
     marked = {**os.environ, runner.FOLDER_MARK: str(tmp_path)}
     child = subprocess.Popen(["sleep", "30"], env=marked)
     try:

@@ -12,7 +12,7 @@ import pytest
 
 from cxrlab import refresh, runner
 from cxrlab.backends import local
-from cxrlab.lab import Lab
+from cxrlab.lab import Lab, find_lab
 from store import claims, points, runs
 
 Make = Callable[..., runs.Run]
@@ -46,7 +46,7 @@ def look(lab: Lab, db: Any, run: runs.Run) -> runs.Run:
         ("raise:no such file", "failed", "ValueError: no such file"),
         ("signal:15", "stopped", ""),
         ("signal:11", "failed", "ended by SIGSEGV"),
-        ("signal:9", "lost", "killed from outside with SIGKILL (kill -9, or out of memory)"),
+        ("signal:9", "lost", "killed from outside with SIGKILL (kill -9)"),
     ],
 )
 def test_the_state_is_true_however_the_trainer_ends(
@@ -124,16 +124,19 @@ def test_a_pid_that_was_used_again_does_not_keep_a_run_alive(
 
 
 def test_a_silent_run_is_running_and_its_silence_is_said(
-    lab: Lab, db: Any, trainer: Make, begin: Make
+    lab: Lab, db: Any, trainer: Make, begin: Make, wait_until: Make
 ) -> None:
     run = begin(trainer("--fake_step_s", "600"))
+    guide = pid_of(run, "runner")
+    os.kill(guide, signal.SIGKILL)  # its own clock would know better
+    wait_until(lambda: runner.process_start(guide) is None)
     long_ago = time.time() - 14 * 60 - 5
     for name in ("log.txt", "events.jsonl"):
         os.utime(Path(run.folder) / name, (long_ago, long_ago))
     runs.change_state(db, run.id, "queued")
     runs.change_state(db, run.id, "running", at=long_ago)
     seen = look(lab, db, run)
-    assert (seen.state, seen.reason) == ("running", "quiet for 14 min")
+    assert (seen.state, seen.reason) == ("running", "quiet for 14 min, its runner is gone")
 
 
 def test_a_run_whose_runner_never_came_up_is_lost_after_a_while(
@@ -242,3 +245,58 @@ def test_the_last_line_of_a_log_is_its_last_words(tmp_path: Path, log: bytes, li
 
 def test_the_last_line_of_no_log_is_empty(tmp_path: Path) -> None:
     assert refresh.last_line(tmp_path / "none") == ""
+
+
+def stalled_after(lab: Lab, factor: float, least_s: float) -> Lab:
+    text = lab.settings_file.read_text().replace(
+        "[launch]", f"[launch]\nstall_factor = {factor}\nstall_least_s = {least_s}"
+    )
+    lab.settings_file.write_text(text)
+    return find_lab(lab.root)
+
+
+def test_a_hang_is_said_by_what_is_usual_for_the_run(
+    lab: Lab, db: Any, trainer: Make, begin: Make, wait_until: Callable[..., Any]
+) -> None:
+    quick = stalled_after(lab, 3, 0.5)
+    run = begin(trainer("--fake_steps", "20", "--fake_hang", "12"))
+    reason = wait_until(lambda: "stalled" in look(quick, db, run).reason and look(quick, db, run))
+    assert reason.state == "running"
+    assert "usually every 0.0" in reason.reason
+
+
+def test_a_trainer_that_a_signal_has_stopped_says_so(
+    lab: Lab, db: Any, trainer: Make, begin: Make, wait_until: Callable[..., Any]
+) -> None:
+    run = begin(trainer(*LONG))
+    os.kill(pid_of(run, "trainer"), signal.SIGSTOP)
+    wait_until(lambda: look(lab, db, run).reason == "frozen by a signal (SIGSTOP)")
+    os.kill(pid_of(run, "trainer"), signal.SIGCONT)
+    wait_until(lambda: look(lab, db, run).reason == "")
+
+
+def test_a_clock_that_is_set_forward_makes_no_run_silent_or_lost(
+    lab: Lab, db: Any, trainer: Make, begin: Make, wait_until: Callable[..., Any]
+) -> None:
+    run = begin(trainer("--fake_step_s", "600"))
+    beat = runner.beat_path(Path(run.folder), 1)
+    wait_until(lambda: beat.stat().st_mtime > (run.started or 0) + 1)
+    long_ago = time.time() - 3600
+    for name in ("log.txt", "events.jsonl"):
+        os.utime(Path(run.folder) / name, (long_ago, long_ago))
+    runs.change_state(db, run.id, "queued")
+    runs.change_state(db, run.id, "running", at=long_ago)
+    seen = look(lab, db, run)
+    assert (seen.state, seen.reason) == ("running", "")
+
+
+def test_a_clock_that_was_set_back_ends_no_run_before_it_began(
+    lab: Lab, db: Any, trainer: Make, begin: Make, wait_for_state: Make
+) -> None:
+    run = begin(trainer(*LONG))
+    change_record(run, started=time.time() + 7200)
+    os.kill(pid_of(run, "runner"), signal.SIGKILL)
+    change_record(run, ended=time.time(), exit_code=0)
+    ended = wait_for_state(run.id, *runs.ENDED)
+    assert ended.ended is not None
+    assert ended.ended >= (ended.started or 0)

@@ -20,6 +20,8 @@ from store import runs
 LEAST = 4 * 2**20
 """Bytes for configuration, log and events, without which no run is started."""
 
+SHORT = "A run that finds no room waits for it; `cxrlab prune --dry-run` lists what could go"
+
 LOOKED_AT = 20
 """So many of the newest finished runs of a method and task are looked at."""
 
@@ -73,14 +75,33 @@ class Disk:
         return f"needs {text.size(needed)} of disk; {text.size(free)} are free"
 
     def told(self, new: Sequence[Coming]) -> str:
-        """Return in words what several new runs will take; empty where no earlier run tells."""
+        """Return in words what several new runs will take; empty where no earlier run tells.
+
+        What waits or runs already takes its share first.
+        """
         expected = [each for run in new if (each := self.expected(run)) is not None]
         if not expected:
             return ""
         total = sum(each.total for each in expected) + max(each.largest for each in expected)
-        free = free_at(Path(new[0].folder))
+        before, free = self.to_come(new), free_at(Path(new[0].folder))
         some = "" if len(expected) == len(new) else f", and {len(new) - len(expected)} unknown"
-        return f"will take about {text.size(total)} of disk{some}; {text.size(free)} are free"
+        said = f"will take about {text.size(total)} of disk{some}"
+        if before:
+            said += f", what waits or runs already {text.size(before)}"
+        said += f"; {text.size(free)} are free"
+        short = total + before - free
+        return f"{said}: {text.size(short)} too little. {SHORT}" if short > 0 else said
+
+    def to_come(self, besides: Sequence[Coming]) -> int:
+        """Return what runs that wait or run will still save (bytes), as far as others tell."""
+        folders = {run.folder for run in besides}
+        found = 0
+        for run in runs.select(self._db, states=("queued", "blocked", "running")):
+            like = None if run.folder in folders else self.expected(run)
+            if like is not None:
+                there = saved_in(Path(run.folder)).total if run.attempt else 0
+                found += max(like.total - there, 0)
+        return found
 
     def _look(self, method: str, task: str, preset: str, recipe: str) -> Saved | None:
         ended = runs.select(

@@ -37,7 +37,7 @@ def clone(
     from cxrlab import agent, cloning, console
     from cxrlab import launch as launching
     from cxrlab.asked import settings
-    from cxrlab.exports.launched import launched_facts, planned_facts, tell_launched
+    from cxrlab.exports.launched import launched_facts, planned_facts, tell_launched, tell_space
     from cxrlab.plan import Plan
 
     with opened(ctx) as (lab, db):
@@ -48,6 +48,7 @@ def clone(
         told = {"clone_of": model.id, "differences": [each._asdict() for each in changed]}
         if not as_json:
             tell(changed, seeds=(model.seed, step.seed))
+        tell_space(db, [prepared])
         if dry_run:
             facts: list[dict[str, Any]] = [planned_facts(prepared)]
         else:

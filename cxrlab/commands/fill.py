@@ -63,6 +63,7 @@ def fill(
         tell_left_out(found)
         prepared = launching.prepare(lab, db, found.plan, gpus=found.each)
         number = sum(one.there is None for one in prepared) + len(found.going_on)
+        telling.tell_space(db, prepared)
         if dry_run:
             tell_going_on(db, found, as_json=as_json)
             telling.tell_plan(prepared, as_json=as_json)

@@ -134,12 +134,13 @@ def launch(
         ]
         plan = plans.plan(wants, launching.pretrainings(db))
         tell_copy(lab, plan)
+        prepared = launching.prepare(lab, db, plan, gpus=number, priority=priority)
+        telling.tell_space(db, prepared)
         if dry_run:
-            telling.tell_plan(launching.prepare(lab, db, plan, gpus=number), as_json=as_json)
+            telling.tell_plan(prepared, as_json=as_json)
             return
-        launched = launching.carry_out(lab, db, plan, gpus=number, priority=priority)
+        launched = launching.queue(lab, db, prepared)
         agent.ensure_agent(lab)
-        tell_space(db, [run.id for run in launched if run.new])
         if not as_json:
             telling.tell_launched(launched, wait=wait)
         good = waited_for(lab, db, [run.id for run in launched]) if wait else True
@@ -147,16 +148,6 @@ def launch(
             console.facts(telling.launched_facts(db, launched))
     if not good:
         raise typer.Exit(1)
-
-
-def tell_space(db: Database, ids: list[str]) -> None:
-    """Say roughly what new runs will take of the disk, where earlier ones like them tell."""
-    from cxrlab import console, disk
-    from store import runs
-
-    new = [runs.get(db, id) for id in ids]
-    if new and (told := disk.Disk(db).told(new)):
-        console.say(f"{'it' if len(new) == 1 else 'they'} {told}")
 
 
 def waited_for(lab: Lab, db: Database, ids: list[str]) -> bool:

@@ -50,7 +50,7 @@ def rerun(
     Its numbers are compared bit for bit. Where they differ, what else is different is told:
     settings, code, versions, machine, data. A CPU gives the same; a GPU need not.
     """
-    from cxrlab import agent, console, rerunning
+    from cxrlab import agent, console, disk, rerunning
     from cxrlab.errors import Usage
     from cxrlab.exports import facts
 
@@ -64,6 +64,8 @@ def rerun(
             conclude(db, *pair, as_json=as_json)
             return
         new = rerunning.again(lab, first)
+        if told := disk.Disk(db).told([new]):
+            console.say(f"it {told}")
         if dry_run:
             if as_json:
                 console.facts({**new._asdict(), "id": None, "state": "planned", "reason": "",

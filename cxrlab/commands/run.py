@@ -87,7 +87,7 @@ def run(
     from cxrlab import agent, console, launch, own
     from cxrlab.asked import gpus_asked
     from cxrlab.commands.launch import waited_for
-    from cxrlab.exports.launched import launched_facts, tell_launched, tell_plan
+    from cxrlab.exports.launched import launched_facts, tell_launched, tell_plan, tell_space
 
     number = gpus_asked(gpus)
     with opened(ctx) as (lab, db):
@@ -106,6 +106,7 @@ def run(
             again=again,
         )
         prepared = own.prepare(lab, db, asked)
+        tell_space(db, [prepared])
         if dry_run:
             tell_plan([prepared], as_json=as_json)
             return

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from cxrlab import console, naming, text
+from cxrlab import console, disk, naming, text
 from cxrlab.access import what
 from cxrlab.exports import facts
 from cxrlab.launch import Launched, Prepared
@@ -28,6 +28,13 @@ def tell_plan(prepared: Sequence[Prepared], *, as_json: bool) -> None:
             console.fact(f"  {shlex.join(one.run.command)}")
     new = sum(one.there is None for one in prepared)
     console.say(f"{text.plural(new, 'run')} would be queued; nothing was")
+
+
+def tell_space(db: Database, prepared: Sequence[Prepared]) -> None:
+    """Say roughly what new runs will take of the disk, where earlier ones like them tell."""
+    new = [one.run for one in prepared if not one.there]
+    if new and (told := disk.Disk(db).told(new)):
+        console.say(f"{'it' if len(new) == 1 else 'they'} {told}")
 
 
 def planned_facts(one: Prepared) -> dict[str, Any]:

@@ -94,5 +94,38 @@ def test_launch_says_roughly_what_the_runs_will_take(
     assert "they will take about 3.0 GiB of disk; 100.0 GiB are free" in result.stderr
 
 
+def test_what_waits_already_takes_its_share_first(
+    db: Any, new_run: Any, saved: Any, free: Any
+) -> None:
+    saved(2 * GIB, GIB)
+    new_run()  # waits
+    running = saved(GIB, recipe="b" * 64)
+    runs.change_state(db, running.id, "running")
+    new = new_run()
+    free(20 * GIB)
+    said = disk.Disk(db).told([new])
+    assert said.startswith("will take about 5.0 GiB of disk, what waits or runs already 6.0 GiB; ")
+    assert said.endswith("20.0 GiB are free")
+    free(7 * GIB)
+    assert ": 4.0 GiB too little. A run that finds no room waits" in disk.Disk(db).told([new])
+
+
+@pytest.mark.parametrize("words", [["fill", "mrm", "--yes", "--preset", "quick"], ["clone"]])
+def test_fill_and_clone_say_it_before_anything_is_queued(
+    lab: Lab, db: Any, saved: Any, free: Any, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr("cxrlab.agent.ensure_agent", lambda lab, **extra: None)
+    model = saved(GIB, preset="quick", command=["python", "--threads", "1"])
+    saved(GIB, preset="quick", task="siim", ratio=10)
+    free(GIB)
+    if words == ["clone"]:
+        words = ["clone", model.id, "--seed", "9"]
+    for dry in (["--dry-run"], []):
+        result = CliRunner().invoke(cli.app, ["--lab", str(lab.root), *words, *dry])
+        assert result.exit_code == 0, result.stderr
+        assert "of disk" in result.stderr
+        assert "too little" in result.stderr
+
+
 def test_the_free_space_of_a_folder_to_come_is_that_of_its_parent(tmp_path: Path) -> None:
     assert disk.free_at(tmp_path / "none" / "yet") > 0

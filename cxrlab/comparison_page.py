@@ -10,7 +10,7 @@ from cxrlab.verdicts import Compared
 HEAD = ("column", "A", "B", "A - B", "95 %", "p", "p (Holm)", "test", "verdict")
 
 
-def page(found: Comparison, *, columns: int, classes: bool) -> list[str]:
+def page(found: Comparison, *, columns: int, classes: bool, verdict: bool = True) -> list[str]:
     """Return the lines that tell of a comparison: the table, what was refused, what to know."""
     head = [*HEAD]
     head[1:3] = found.names
@@ -19,7 +19,7 @@ def page(found: Comparison, *, columns: int, classes: bool) -> list[str]:
     lines = table if max(map(console.length, table)) <= columns else blocks(found, columns=columns)
     if classes:
         lines += class_lines(found)
-    lines += ["", *summary(found)]
+    lines += ["", *(summary(found) if verdict else [])]
     notes: dict[str, list[str]] = {}
     for column in found.columns:
         for note in column.notes:

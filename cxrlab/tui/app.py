@@ -29,14 +29,19 @@ from cxrlab.lab import Lab
 from cxrlab.tui import acting, messages, reading, remembered, telling, themes
 from cxrlab.tui.pulse import GpuWatch, Pulse, Rhythm
 from cxrlab.tui.screens.cell import CellScreen
+from cxrlab.tui.screens.choose import Choose
+from cxrlab.tui.screens.export import Export
+from cxrlab.tui.screens.fill import Fill
 from cxrlab.tui.screens.grid import GridScreen
 from cxrlab.tui.screens.help import Help, keys_of
 from cxrlab.tui.screens.launch import Launch
+from cxrlab.tui.screens.page import Page
 from cxrlab.tui.screens.question import Question
 from cxrlab.tui.screens.run import RunScreen
 from cxrlab.tui.screens.runs import RunsScreen
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.strip import GpuStrip
+from cxrlab.tui.words import tr
 from store.db import StoreError
 from store.runs import Run
 
@@ -173,6 +178,29 @@ class CxrlabApp(App[None]):
     @on(messages.OpenLaunch)
     def _open_launch(self, message: messages.OpenLaunch) -> None:
         self.push_screen(Launch(self.lab, message.method, message.task, ratio=message.ratio))
+
+    @on(messages.OpenFill)
+    def _open_fill(self, message: messages.OpenFill) -> None:
+        self.push_screen(
+            Fill(self.lab, method=message.method, task=message.task, ratio=message.ratio)
+        )
+
+    @on(messages.OpenExport)
+    def _open_export(self) -> None:
+        self.push_screen(Export(self.lab))
+
+    @on(messages.OpenPage)
+    def _open_page(self, message: messages.OpenPage) -> None:
+        self.push_screen(Page(message.title, message.work))
+
+    @on(messages.OpenCopy)
+    def _ask_what_to_copy(self, message: messages.OpenCopy) -> None:
+        self.push_screen(Choose(message.title, message.options), self._copy)
+
+    def _copy(self, chosen: str | None) -> None:
+        if chosen is not None:
+            self.copy_to_clipboard(chosen)
+            self._say(f"{tr('copied')}: {chosen}", severity="information")
 
     @on(messages.StopRun)
     def _ask_to_stop(self, message: messages.StopRun) -> None:

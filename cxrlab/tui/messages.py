@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from textual.message import Message
@@ -64,6 +64,37 @@ class OpenLaunch(Message):
     method: str
     task: str
     ratio: int | None
+
+
+@dataclass
+class OpenFill(Message):
+    """Show the form that fills the row or the column of a cell, or all of the grid."""
+
+    method: str = ""
+    task: str = ""
+    ratio: int | None = None
+
+
+class OpenExport(Message):
+    """Show the form that writes the grid to a file."""
+
+
+@dataclass
+class OpenPage(Message):
+    """Show what a piece of work comes to, which takes a while."""
+
+    title: str
+    work: Callable[[], Callable[[int], Sequence[str]]]
+    """Called on a thread; returns the lines for a width."""
+
+
+@dataclass
+class OpenCopy(Message):
+    """Ask which of some texts is to be copied, and copy it."""
+
+    title: str
+    options: Sequence[tuple[str, str]]
+    """Each with a word for it."""
 
 
 @dataclass

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from cxrlab.lab import Lab, find_lab
-from cxrlab.tui.screens.grid import GridScreen, best_cells
+from cxrlab.tui.cell_words import best_cells
+from cxrlab.tui.screens.grid import GridScreen
 from cxrlab.tui.widgets.table import Table
 from store import notebook, runs
 from store.db import open_store

@@ -18,9 +18,16 @@ from textual.widgets import Footer, Static
 from cxrlab import grid, text
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import reading, telling
+from cxrlab.tui import pages, reading, telling
 from cxrlab.tui.asking import Asking
-from cxrlab.tui.messages import OpenLaunch, OpenRun, RegistryChanged, ResumeRun, StopRun
+from cxrlab.tui.messages import (
+    OpenLaunch,
+    OpenPage,
+    OpenRun,
+    RegistryChanged,
+    ResumeRun,
+    StopRun,
+)
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Column, Part, Row, Table
@@ -37,6 +44,9 @@ class CellScreen(Screen[None]):
         Binding("l", "launch", "Launch", tooltip="Launch another seed or preset of this cell."),
         Binding("s", "stop", "Stop", tooltip="Stop the run; asks first."),
         Binding("r", "resume", "Resume", tooltip="Let a stopped or lost run go on."),
+        Binding("v", "everything", "All", tooltip="All that `cxrlab show` tells of the cell."),
+        Binding("p", "gap", "Paper", show=False, tooltip="How far it is from the paper, and why."),
+        Binding("c", "compare", "Compare", show=False, tooltip="Mark a run, then compare another."),
         Binding("escape,backspace", "back", "Back", tooltip="Back to the grid."),
     ]
 
@@ -52,6 +62,7 @@ class CellScreen(Screen[None]):
         self._clock = clock
         self._cell = cell
         self._behind: tuple[reading.Behind, ...] = ()
+        self._marked: str | None = None
         place = (cell.method, cell.task, cell.ratio, cell.metric)
         self._asking = Asking(self, lambda: self.Read(reading.read_cell(lab, place)))
 
@@ -85,6 +96,7 @@ class CellScreen(Screen[None]):
             ids = [behind.run.id for behind in view.behind]
             table.row = ids.index(before.id) if before.id in ids else 0
         table.show(columns_of(view.cell), rows, count=len(rows))
+        self._draw_marks()
         self.describe()
 
     @on(Table.Moved)
@@ -122,6 +134,44 @@ class CellScreen(Screen[None]):
     def action_resume(self) -> None:
         if self.selected is not None:
             self.post_message(ResumeRun(self.selected))
+
+    def action_everything(self) -> None:
+        cell = self._cell
+        self.post_message(OpenPage(self._called, lambda: pages.everything(self._lab, cell)))
+
+    def action_gap(self) -> None:
+        cell = self._cell
+        if cell.paper is None:
+            self.notify(f"no paper's number of {self._called} is known", markup=False)
+            return
+        title = f"{cell.method} and its paper"
+        self.post_message(OpenPage(title, lambda: pages.distance(self._lab, cell)))
+
+    def action_compare(self) -> None:
+        run, marked = self.selected, self._marked
+        if run is None:
+            return
+        if marked is None or marked == run.id:
+            self._marked = None if marked else run.id
+            self._draw_marks()
+            return
+        self._marked = None
+        self._draw_marks()
+        names = (marked, run.id)
+        title = f"{names[0]} and {names[1]}"
+        self.post_message(OpenPage(title, lambda: pages.compared(self._lab, names, None)))
+
+    def _draw_marks(self) -> None:
+        ids = [behind.run.id for behind in self._behind]
+        table = self.query_one(Table)
+        table.sign = "◆"
+        table.marked = frozenset([ids.index(self._marked)] if self._marked in ids else [])
+        table.refresh()
+
+    @property
+    def _called(self) -> str:
+        ratio = [] if self._cell.ratio is None else [f"{self._cell.ratio} %"]
+        return " ".join([self._cell.method, self._cell.task, *ratio, self._cell.metric])
 
     def action_back(self) -> None:
         self.dismiss()

@@ -14,16 +14,36 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from cxrlab import grid, ranking, text
+from cxrlab import grid
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import reading, telling
+from cxrlab.tui import pages, reading, telling
 from cxrlab.tui.asking import Asking
-from cxrlab.tui.messages import OpenCell, OpenLaunch, RegistryChanged
+from cxrlab.tui.cell_words import (
+    MARKED,
+    Mark,
+    best_cells,
+    columns_of,
+    copies_of,
+    detail_of,
+    mark_of,
+    parts_of,
+    what,
+)
+from cxrlab.tui.messages import (
+    OpenCell,
+    OpenCopy,
+    OpenExport,
+    OpenFill,
+    OpenLaunch,
+    OpenPage,
+    RegistryChanged,
+)
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.strip import GpuStrip
-from cxrlab.tui.widgets.table import Column, Part, Table
-from trainers.catalog import METHODS, PRETRAIN, TASKS
+from cxrlab.tui.widgets.table import Table
+from cxrlab.tui.words import tr
+from trainers.catalog import METHODS, PRETRAIN
 
 
 class GridScreen(Screen[None]):
@@ -33,6 +53,12 @@ class GridScreen(Screen[None]):
     BINDINGS = [
         Binding("enter", "open", "Open", tooltip="The runs, seeds and checkpoints of the cell."),
         Binding("l", "launch", "Launch", tooltip="Launch what this cell needs."),
+        Binding("f", "fill", "Fill", tooltip="Fill the row, the column or all; lists it first."),
+        Binding("c", "compare", "Compare", tooltip="Mark a cell, then compare another with it."),
+        Binding("p", "gap", "Paper", tooltip="How far this cell is from the paper, and why."),
+        Binding("e", "export", "Export", tooltip="Write the grid to a file."),
+        Binding("y", "copy", "Copy", tooltip="Copy the cell, or the command that shows it."),
+        Binding("escape", "unmark", "Forget the mark", show=False),
     ]
 
     @dataclass
@@ -46,6 +72,8 @@ class GridScreen(Screen[None]):
         self._lab = lab
         self._clock = clock
         self._grid = grid.Grid()
+        self._view: reading.GridView | None = None
+        self._marked: Mark | None = None
         self._asking = Asking(self, lambda: self.Read(reading.read_grid(lab)))
 
     def compose(self) -> ComposeResult:
@@ -70,12 +98,25 @@ class GridScreen(Screen[None]):
         self.read()
 
     @on(Read)
-    def draw(self, message: Read) -> None:
-        view = message.view
+    def take(self, message: Read) -> None:
+        self._view = message.view
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw what was read last."""
+        view = self._view
+        if view is None:
+            return
         self._grid = view.grid
         best = best_cells(view.grid)
         rows = [
-            [[(row.method, "strong")], *(parts_of(cell, best=cell in best) for cell in row.cells)]
+            [
+                [(row.method, "strong")],
+                *(
+                    parts_of(cell, best=cell in best, marked=mark_of(cell) == self._marked)
+                    for cell in row.cells
+                ),
+            ]
             for row in view.grid.rows
         ]
         table = self.query_one(Table)
@@ -99,7 +140,13 @@ class GridScreen(Screen[None]):
     def describe(self) -> None:
         """Say in full what the cell under the cursor says in short."""
         cell = self.cell
-        self.query_one("#detail", Static).update(detail_of(cell) if cell else Text())
+        said = detail_of(cell) if cell else Text()
+        if self._marked is not None:
+            said.append(f"\n{MARKED} {what(self._marked)} {tr('is marked')}: ", "bold")
+            said.append(
+                tr("`c` on another method compares, here again with the paper; Esc forgets")
+            )
+        self.query_one("#detail", Static).update(said)
 
     @property
     def cell(self) -> grid.Cell | None:
@@ -120,92 +167,67 @@ class GridScreen(Screen[None]):
             return
         if cell.state == "none":
             title = METHODS[cell.method].title.lower()
-            self.notify(f"{title} is taken as it is: there is nothing to pre-train", markup=False)
+            self.tell(f"{title} is taken as it is: there is nothing to pre-train")
             return
         self.post_message(OpenLaunch(cell.method, cell.task, cell.ratio))
 
+    def action_fill(self) -> None:
+        if self.cell is not None:
+            self.post_message(OpenFill(self.cell.method, self.cell.task, self.cell.ratio))
 
-def columns_of(shown: grid.Grid, rows: Sequence[Sequence[Sequence[Part]]]) -> list[Column]:
-    """Return the table's columns, each as wide as its widest cell."""
-    names = [row[0][0][0] for row in rows]
-    columns = [Column("method", max([10, *map(len, names)]))]
-    for i, column in enumerate(shown.columns, start=1):
-        above, below = column.heading()
-        cells = [sum(len(part) for part, _ in row[i]) for row in rows]
-        alone = sum(c.heading()[0] == above for c in shown.columns) == 1
-        widest = max([len(below), len(above) if alone else 0, 9, *cells])
-        columns.append(Column(below, widest, group=above))
-    return columns
+    def action_export(self) -> None:
+        self.post_message(OpenExport())
 
+    def action_copy(self) -> None:
+        if self.cell is not None:
+            self.post_message(OpenCopy(f"Copy {what(mark_of(self.cell))}", copies_of(self.cell)))
 
-def best_cells(shown: grid.Grid) -> set[grid.Cell]:
-    """Return the best cells of each task's column, among those that compare."""
-    found = set()
-    for i, column in enumerate(shown.columns):
-        if column.task == PRETRAIN:
-            continue
-        cells = [row.cells[i] for row in shown.rows]
-        ranked = ranking.ranks(cells, better=column.better)
-        found |= {c for c, rank in zip(cells, ranked, strict=True) if rank == ranking.BEST}
-    return found
+    def action_gap(self) -> None:
+        cell = self.cell
+        if cell is None:
+            return
+        if cell.paper is None:
+            self.tell(f"no paper's number of {what(mark_of(cell))} is known")
+            return
+        title = f"{cell.method} and its paper"
+        self.post_message(OpenPage(title, lambda: pages.distance(self._lab, cell)))
 
+    def action_compare(self) -> None:
+        cell = self.cell
+        if cell is None:
+            return
+        if cell.task == PRETRAIN:
+            self.tell("a pre-training leaves no predictions to compare; mark a cell of a task")
+            return
+        marked, here = self._marked, mark_of(cell)
+        if marked is None:
+            self.mark(here)
+            return
+        if marked[1:] != here[1:]:
+            self.tell(
+                f"two methods of one column compare; {what(marked)} is marked, Esc forgets it"
+            )
+            return
+        other = here[0] if here != marked else "paper"
+        if other == "paper" and cell.paper is None:
+            self.tell(f"no paper's number of {what(here)} is known; mark a second method")
+            return
+        self.mark(None)
+        names = (marked[0], other)
+        title = f"{names[0]} and {names[1]}: {what(here).partition(' ')[2]}"
+        self.post_message(OpenPage(title, lambda: pages.compared(self._lab, names, cell)))
 
-def parts_of(cell: grid.Cell, *, best: bool) -> list[Part]:
-    """Return a cell's text with its styles: the same words as everywhere, with the state's sign."""
-    if cell.state == "none":
-        return [(grid.NOT_APPLICABLE, "dim")]
-    parts: list[Part] = []
-    if cell.number():
-        parts.append((cell.number(), "best" if best else ""))
-    if cell.stale:
-        parts.append((" stale", "lost"))
-    if cell.under_way():
-        sign = text.STATES[cell.state].symbol
-        parts.append((f"{' ' if parts else ''}{sign} {cell.under_way()}", cell.state))
-    if not parts:
-        parts.append((grid.EMPTY, "dim"))
-    if cell.bracket():
-        parts.append((f" {cell.bracket()}", "paper"))
-    return parts
+    def action_unmark(self) -> None:
+        self.mark(None)
 
+    def mark(self, place: Mark | None) -> None:
+        """Mark a cell to compare with, or none."""
+        self._marked = place
+        self.draw()
 
-def detail_of(cell: grid.Cell) -> Text:
-    """Return two or three lines on a cell: what it is, what is known, what the paper says."""
-    said = Text(no_wrap=True, overflow="ellipsis")
-    title = PRETRAIN if cell.task == PRETRAIN else TASKS[cell.task].title
-    ratio = "" if cell.ratio is None else f", {cell.ratio} % of the labels"
-    said.append(f"{METHODS[cell.method].title}", "bold").append(f" · {title}{ratio}\n")
-    said.append(_known(cell))
-    if cell.paper is not None:
-        source = harmless(cell.paper_source)
-        said.append(f"\npaper {text.metric(cell.paper, cell.unit)}: {source}", "dim")
-    return said
-
-
-def _known(cell: grid.Cell) -> str:
-    if cell.state == "none":
-        return "a baseline: its encoder is taken as it is"
-    parts = []
-    if cell.number_told is not None:
-        told = cell.number_told
-        parts.append(f"{cell.metric} {cell.number()}, copied from {harmless(told.source)}")
-        parts.append(f"line {told.line}, no run behind it")
-        parts += [harmless(flaw) for flaw in told.flaws]
-    elif cell.value is not None and cell.metric != "time":
-        parts.append(f"{cell.metric} {cell.number()}")
-        if cell.low is not None and cell.high is not None:
-            low, high = text.metric(cell.low, cell.unit), text.metric(cell.high, cell.unit)
-            parts.append(f"95 % interval {low} to {high}")
-        parts.append(f"{cell.preset} preset, recipe {cell.recipe[:8]}")
-        if cell.others:
-            parts.append(f"{cell.others} more, which differ in {', '.join(cell.differs)}")
-    elif cell.value is not None:
-        parts.append(f"took {cell.number()}")
-    if cell.stale:
-        parts.append(f"stale: {harmless(cell.stale)}")
-    if cell.under_way():
-        parts.append(f"{text.STATES[cell.state].symbol} {cell.under_way()}")
-    return " · ".join(parts) or "nothing has run here; `l` launches it"
+    def tell(self, said: str) -> None:
+        """Say why a key does nothing here."""
+        self.notify(said, markup=False)
 
 
 def welcome_text(places: Sequence[reading.Place]) -> Text:

@@ -102,6 +102,7 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         """What is said where there are no rows."""
         self.marked: frozenset[int] = frozenset()
         """Rows that bear a mark, in the gap before their first column."""
+        self.sign = MARK
         self._cursor = cursor
         self._frozen = frozen
         self._rows: dict[int, Row] = {}
@@ -176,7 +177,7 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
                 over = self._style("cursor")
             cell = self._cell(column, self._widths[i], parts, over)
             if i == 0 and index in self.marked:
-                cell[0] = Segment(MARK, over if here else over + self._style("running"))
+                cell[0] = Segment(self.sign, over if here else over + self._style("running"))
             cells.append(cell)
         return self._fit(cells, width, line)
 

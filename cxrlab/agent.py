@@ -34,6 +34,7 @@ from sqlite_utils import Database
 from cxrlab import notify, refresh, runner, starting, text
 from cxrlab.access import what
 from cxrlab.errors import CxrlabError
+from cxrlab.gpu_watch import Watch
 from cxrlab.lab import Lab, find_lab
 from cxrlab.settings import Place
 from cxrlab.settings_file import read_settings
@@ -169,6 +170,7 @@ class Agent:
         self.children: list[subprocess.Popen[bytes]] = []
         self.complaint = ""
         self.tellers: list[threading.Thread] = []
+        self.watch = Watch()
 
     def ask_to_end(self, number: int, frame: object) -> None:
         """End after the present pass; runs go on."""
@@ -207,7 +209,7 @@ class Agent:
             db = open_store(self.lab.registry)
             try:
                 refresh.refresh(self.lab, db, wait_s=math.inf)
-                self.children += starting.give(self.lab, db)
+                self.children += starting.give(self.lab, db, self.watch)
                 self.tell(db)
                 busy = runs.count(db, states=("queued", "running")) > 0
             finally:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cxrlab import agent, gpus, text, weights
+from cxrlab import agent, gpu_watch, gpu_words, gpus, text, weights, whose
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
 from cxrlab.settings import cores
-from store import runs
+from store import claims, runs
 from store.db import StoreError, open_store, writing
 from trainers import catalog
 
@@ -69,7 +69,7 @@ def findings(lab: Lab | None) -> Iterator[Finding]:
     yield python()
     yield trainers_libraries()
     yield processors(lab)
-    yield graphics()
+    yield graphics(lab)
     if lab is None:
         yield Finding("lab", "warning", "there is none here", "cxrlab init")
         return
@@ -127,9 +127,17 @@ def processors(lab: Lab | None) -> Finding:
     return Finding("cpu", "ok", said)
 
 
-def graphics() -> Finding:
-    """Look at the GPUs through the driver."""
+def graphics(lab: Lab | None) -> Finding:
+    """Look at the GPUs through the driver, and whether one is gone from under a run."""
     reading = gpus.read_gpus()
+    if not reading.known:
+        said = f"unknown: {reading.error}; runs that want one wait, others go on"
+        return Finding("gpus", "warning", said, "nvidia-smi")
+    gone = [card for card in _gpu_cards(lab, reading) if card.word == "gone"]
+    if gone:
+        runs_on = ", ".join(claim.run for card in gone for claim in card.claims)
+        said = f"{gpu_words.numbers(gone)}, on which {runs_on} runs, is no longer there"
+        return Finding("gpus", "warning", said, "nvidia-smi -q; a restart brings it back or not")
     if not reading.gpus:
         return Finding(
             "gpus",
@@ -138,7 +146,24 @@ def graphics() -> Finding:
             "install the driver of the GPU, if there is one",
         )
     names = dict.fromkeys(gpu.name for gpu in reading.gpus)
-    return Finding("gpus", "ok", f"{len(reading.gpus)}: {', '.join(names)}")
+    said = f"{len(reading.gpus)}: {', '.join(names)}"
+    if reading.error:
+        return Finding("gpus", "warning", f"{said}; {reading.error}", "nvidia-smi -q")
+    mig = sum(gpu.mig for gpu in reading.gpus)
+    return Finding("gpus", "ok", said + (f"; {mig} in MIG mode and left alone" if mig else ""))
+
+
+def _gpu_cards(lab: Lab | None, reading: gpus.Reading) -> tuple[whose.Card, ...]:
+    if lab is None or not lab.registry.exists():
+        return ()
+    try:
+        db = open_store(lab.registry)
+    except StoreError:  # which is another finding
+        return ()
+    try:
+        return gpu_watch.glance(lab, reading, claims.every(db)).cards
+    finally:
+        db.conn.close()
 
 
 def space(lab: Lab) -> Finding:

@@ -1,23 +1,28 @@
-"""What is each GPU doing, who uses it, and which are free? An empty list without a driver.
+"""What is each GPU doing, and who uses it? An empty list without a driver.
 
-Reading takes a tenth of a second for each GPU: never on a UI thread.
+Reading takes a tenth of a second for each GPU, and ten where the driver hangs: never on a UI
+thread, and in the agent by `cxrlab.gpu_watch`.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import pwd
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cxrlab import runner
+from cxrlab.probe import Probe, ProbeError, driver_installed
+
 FAKE_VARIABLE = "CXRLAB_FAKE_GPUS"
 """Names a JSON file to read instead of asking the driver; for trying things out without GPUs."""
 
-BUSY_MIB = 500
-"""A GPU nobody claimed on which others hold this much is theirs."""
+_MARK = f"{runner.FOLDER_MARK}=".encode()
 
 
 class GpuProcess(NamedTuple):
@@ -26,6 +31,10 @@ class GpuProcess(NamedTuple):
     pid: int
     user: str
     mib: int | None
+    compute: bool = True
+    """False for one that only draws."""
+    folder: str = ""
+    """The run folder it works for, where it is a run's; of whichever lab of this user."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,8 @@ class Gpu:
     temperature: int | None
     power_w: int | None
     processes: tuple[GpuProcess, ...] = ()
+    mig: bool = False
+    """Whether it is cut into instances, which are not given to runs."""
 
 
 class Reading(NamedTuple):
@@ -50,95 +61,63 @@ class Reading(NamedTuple):
     gpus: tuple[Gpu, ...]
     error: str
     at: float
+    known: bool = True
+    """False where reading failed, so that nobody knows what GPUs there are."""
 
 
 def read_gpus() -> Reading:
     """Return what every GPU is doing; says in `error` what went wrong and never raises."""
     at = time.time()
+    fake = os.environ.get(FAKE_VARIABLE)
     try:
-        fake = os.environ.get(FAKE_VARIABLE)
-        gpus = _from_file(Path(fake)) if fake else _from_driver()
-    except Exception as error:  # the driver's library raises dozens of kinds
-        return Reading((), _in_words(error), at)
-    return Reading(gpus, "" if gpus else "no GPU is there", at)
+        if fake:
+            gpus = _gpus(json.loads(Path(fake).read_text(encoding="utf-8")))
+            return Reading(gpus, "" if gpus else "no GPU is there", at)
+        if not driver_installed():
+            return Reading((), "no NVIDIA driver is installed", at)
+        return _told(_probe().ask(), at)
+    except (ProbeError, OSError, ValueError, TypeError, KeyError) as error:
+        return Reading((), str(error) or type(error).__name__, at, known=False)
 
 
-def free_gpus(
-    gpus: Sequence[Gpu], held: Collection[str], *, allowed: int | None = None
-) -> list[Gpu]:
-    """Return the GPUs a run may take now, the emptiest first.
-
-    Args:
-        gpus: every GPU.
-        held: UUIDs that runs of this lab hold.
-        allowed: how many this lab may hold at once; None for all.
-    """
-    free = [gpu for gpu in gpus if gpu.uuid not in held and gpu.used_mib < BUSY_MIB]
-    free.sort(key=lambda gpu: (gpu.used_mib, gpu.index))
-    if allowed is None:
-        return free
-    in_use = sum(gpu.uuid in held for gpu in gpus)
-    return free[: max(0, allowed - in_use)]
+def me() -> str:
+    """Return this user as the processes on a GPU name theirs."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container
+        return str(os.getuid())
 
 
-def why_not(
-    gpus: Sequence[Gpu], held: Collection[str], *, wanted: int, allowed: int | None = None
-) -> str:
-    """Return why a run that wants `wanted` GPUs has to wait, in words."""
-    noun = "GPU" if wanted == 1 else "GPUs"
-    most = len(gpus) if allowed is None else min(allowed, len(gpus))
-    if most < wanted:
-        return f"waits for {wanted} {noun}; there are {most} for this lab"
-    own = sum(gpu.uuid in held for gpu in gpus)
-    others = sum(gpu.uuid not in held and gpu.used_mib >= BUSY_MIB for gpu in gpus)
-    parts = [f"{own} held by this lab's runs"] if own else []
-    parts += [f"{others} used by others"] if others else []
-    return f"waits for {wanted} free {noun}" + (f" ({', '.join(parts)})" if parts else "")
+@functools.cache
+def _probe() -> Probe:
+    return Probe()
 
 
-def _from_driver() -> tuple[Gpu, ...]:
-    import gpustat  # 60 ms, which only those who ask for GPUs pay
+def _told(answer: dict[str, Any], at: float) -> Reading:
+    if error := answer.get("error"):
+        return Reading((), str(error), at, known=bool(answer.get("none_there")))
+    gpus = _gpus(answer["gpus"])
+    lost = [f"GPU {index} is there and cannot be read" for index in answer.get("lost", ())]
+    return Reading(gpus, "; ".join(lost) if gpus or lost else "no GPU is there", at)
 
+
+def _gpus(items: Sequence[dict[str, Any]]) -> tuple[Gpu, ...]:
+    """Read objects with the fields of `Gpu`; a process is `[pid, user, mib, compute]`."""
     found = []
-    for stat in gpustat.GPUStatCollection.new_query():
-        entry: Mapping[str, Any] = stat.entry
-        if entry.get("memory.total") is not None:  # a GPU that fell off the bus has nothing to say
-            found.append(_gpu(entry))
+    blank = {"utilization": None, "temperature": None, "power_w": None}
+    for item in items:
+        processes = tuple(_process(GpuProcess(*each)) for each in item.get("processes", ()))
+        found.append(Gpu(**{**blank, **item, "processes": processes}))
     return tuple(found)
 
 
-def _gpu(entry: Mapping[str, Any]) -> Gpu:
-    processes = tuple(
-        GpuProcess(int(p["pid"]), str(p.get("username") or "?"), p.get("gpu_memory_usage"))
-        for p in entry.get("processes") or ()
-    )
-    return Gpu(
-        index=int(entry["index"]),
-        uuid=str(entry["uuid"]),
-        name=str(entry["name"]),
-        used_mib=int(entry.get("memory.used") or 0),
-        total_mib=int(entry["memory.total"]),
-        utilization=entry.get("utilization.gpu"),
-        temperature=entry.get("temperature.gpu"),
-        power_w=entry.get("power.draw"),
-        processes=processes,
-    )
-
-
-def _from_file(path: Path) -> tuple[Gpu, ...]:
-    """Read a list of objects with the fields of `Gpu`; a process is `[pid, user, mib]`."""
-    found = []
-    for item in json.loads(path.read_text(encoding="utf-8")):
-        processes = tuple(GpuProcess(*process) for process in item.pop("processes", []))
-        blank = {"utilization": None, "temperature": None, "power_w": None}
-        found.append(Gpu(**{**blank, **item}, processes=processes))
-    return tuple(found)
-
-
-def _in_words(error: Exception) -> str:
-    name = type(error).__name__
-    if name.startswith("NVMLError_LibraryNotFound"):
-        return "no NVIDIA driver is installed"
-    if name.startswith("NVMLError_DriverNotLoaded"):
-        return "the NVIDIA driver is not loaded"
-    return f"the GPUs cannot be read: {error or name}"
+def _process(process: GpuProcess) -> GpuProcess:
+    """Return a process with the folder of the run that it works for."""
+    try:
+        environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # gone, or somebody else's
+        return process
+    for item in environment:
+        if item.startswith(_MARK):
+            return process._replace(folder=os.fsdecode(item.removeprefix(_MARK)))
+    return process

@@ -76,6 +76,11 @@ class Lab:
         """What the agent did."""
         return self.root / ".cxrlab" / "agent.log"
 
+    @property
+    def gpus_seen(self) -> Path:
+        """What the agent saw of the GPUs over time; see `cxrlab.gpu_watch`."""
+        return self.root / ".cxrlab" / "gpus.json"
+
 
 def find_lab(start: Path | None = None) -> Lab:
     """Return the lab at or above `start`, else at `CXRLAB_LAB`, else at the working directory.

@@ -329,8 +329,17 @@ def standing(db: Database, run: runs.NewRun) -> runs.Run | None:
 
 
 def default_gpus(lab: Lab) -> int:
-    """Return how many GPUs a run takes where nothing is said: one where there is one."""
-    return int(lab.settings.launch.gpus != 0 and bool(gpu_readings.read_gpus().gpus))
+    """Return how many GPUs a run takes where nothing is said: one where there is one.
+
+    Also where GPUs are there and cannot be read now: a run that waits for one says so, and is
+    better than one that takes days on the CPU.
+    """
+    launch = lab.settings.launch
+    if launch.gpus in (0, ()):
+        return 0
+    reading = gpu_readings.read_gpus()
+    usable = [g for g in reading.gpus if launch.may_use(g.index, g.uuid) and not g.mig]
+    return int(bool(usable) or not reading.known)
 
 
 def _new_run(

@@ -60,9 +60,9 @@ def look(lab: Lab, db: Database, asked: Asked) -> Outlook:
         Usage: a combination that makes no sense.
     """
     reading = gpu_readings.read_gpus() if lab.settings.launch.gpus != 0 else None
-    there = len(reading.gpus) if reading else 0
-    allowed = lab.settings.launch.gpus
-    gpus = there if allowed == "all" else min(there, allowed)
+    may_use, most = lab.settings.launch.may_use, lab.settings.launch.most_gpus
+    usable = [g for g in (reading.gpus if reading else ()) if may_use(g.index, g.uuid)]
+    gpus = len(usable) if most is None else min(len(usable), most)
     each = asked.gpus if asked.gpus is not None else int(gpus > 0)
     reader = Reader(lab, db, asked)
     under_way = [*runs.select(db, states=("running",)), *queue.waiting(db)]

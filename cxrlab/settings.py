@@ -45,7 +45,8 @@ class DataSettings:
 class LaunchSettings:
     """`[launch]`: what runs may use of this machine, and how they are started."""
 
-    gpus: int | Literal["all"] = "all"
+    gpus: int | Literal["all"] | tuple[int | str, ...] = "all"
+    """How many GPUs runs may hold at once, or which: by index, UUID or the beginning of one."""
     cpu_slots: int = field(default_factory=default_slots)
     threads: int = 0
     stop_grace_s: float = 120.0
@@ -64,6 +65,33 @@ class LaunchSettings:
     def __post_init__(self) -> None:
         if not self.threads:
             object.__setattr__(self, "threads", max(1, cores() // self.cpu_slots))
+
+    @property
+    def most_gpus(self) -> int | None:
+        """How many GPUs runs may hold at once; None for all that they may use."""
+        return self.gpus if isinstance(self.gpus, int) else None
+
+    def may_use(self, index: int, uuid: str) -> bool:
+        """Return whether runs may be put on a GPU."""
+        if not isinstance(self.gpus, tuple):
+            return self.gpus != 0
+        return any(
+            one == index if isinstance(one, int) else uuid.startswith(one) for one in self.gpus
+        )
+
+
+@dataclass(frozen=True)
+class GpuSettings:
+    """`[gpus]`: when a GPU is somebody else's, and whether runs share one."""
+
+    busy_mib: int = 500
+    """A GPU on which others hold this much is theirs; so is one on which they compute at all."""
+    settle_s: float = 10.0
+    """How long a GPU must have been free of others, in every reading, before it is taken."""
+    share: bool = False
+    """Whether runs whose memory is known share a GPU where nothing is said at their launch."""
+    share_gib: float | None = None
+    """How much of one GPU runs that share it may take together; None for all that is there."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +138,7 @@ class Settings:
 
     data: Mapping[str, DataSettings] = field(default_factory=dict)
     launch: LaunchSettings = field(default_factory=LaunchSettings)
+    gpus: GpuSettings = field(default_factory=GpuSettings)
     grid: GridSettings = field(default_factory=GridSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     language: str = "en"

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from cxrlab import columns
 from cxrlab.errors import CxrlabError, Usage, nearest
@@ -22,6 +22,7 @@ from cxrlab.settings import (
     MAIL_KEYS,
     PRESETS,
     DataSettings,
+    GpuSettings,
     GridSettings,
     LaunchSettings,
     NotifySettings,
@@ -49,10 +50,11 @@ def read_settings(path: Path) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise Usage(f"{path} is not TOML: {error}") from None
     reader = _Reader(path, source)
-    reader.check_keys("", document, ("data", "launch", "grid", "notify", "language"))
+    reader.check_keys("", document, ("data", "launch", "gpus", "grid", "notify", "language"))
     return Settings(
         data=_data(reader, reader.table("", document, "data")),
         launch=_launch(reader, reader.table("", document, "launch")),
+        gpus=_gpus(reader, reader.table("", document, "gpus")),
         grid=_grid(reader, reader.table("", document, "grid")),
         notify=_notify(reader, reader.table("", document, "notify")),
         language=reader.choice("", document, "language", LANGUAGES, "en"),
@@ -149,9 +151,6 @@ def _data(reader: _Reader, tables: Mapping[str, Any]) -> dict[str, DataSettings]
 def _launch(reader: _Reader, table: Mapping[str, Any]) -> LaunchSettings:
     known = tuple(LaunchSettings.__dataclass_fields__)
     reader.check_keys("launch", table, known)
-    gpus = table.get("gpus", "all")
-    if gpus != "all" and (not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0):
-        reader.fail("launch", "gpus", f'is `{gpus}`; expected "all" or a whole number from 0')
     grace = table.get("stop_grace_s", 120)
     if not isinstance(grace, int | float) or isinstance(grace, bool) or grace < 0:
         reader.fail("launch", "stop_grace_s", f"is `{grace}`; expected seconds from 0")
@@ -165,7 +164,7 @@ def _launch(reader: _Reader, table: Mapping[str, Any]) -> LaunchSettings:
         script = (reader.path.parent / Path(value).expanduser()).resolve()
         others[key] = str(script) if value.endswith(".py") else value
     return LaunchSettings(
-        gpus=gpus,
+        gpus=_usable_gpus(reader, table.get("gpus", "all")),
         cpu_slots=reader.whole("launch", table, "cpu_slots", 1, default_slots()),
         threads=reader.whole("launch", table, "threads", 1, 0),
         stop_grace_s=float(grace),
@@ -173,6 +172,32 @@ def _launch(reader: _Reader, table: Mapping[str, Any]) -> LaunchSettings:
         limits=_limits(reader, reader.table("launch", table, "limits")),
         hold_after=reader.whole("launch", table, "hold_after", 0, LaunchSettings.hold_after),
         **others,
+    )
+
+
+def _usable_gpus(reader: _Reader, given: object) -> int | Literal["all"] | tuple[int | str, ...]:
+    if given == "all":
+        return "all"
+    if isinstance(given, int) and not isinstance(given, bool) and given >= 0:
+        return given
+    if isinstance(given, list) and all(
+        not isinstance(one, bool) and isinstance(one, int | str) and one != "" for one in given
+    ):
+        return tuple(given)
+    hint = 'write `gpus = "all"`, how many as `gpus = 2`, or which as `gpus = [0, "GPU-4f3a"]`'
+    reader.fail("launch", "gpus", f"is `{given}`; expected a number, a list or all", hint)
+
+
+def _gpus(reader: _Reader, table: Mapping[str, Any]) -> GpuSettings:
+    reader.check_keys("gpus", table, tuple(GpuSettings.__dataclass_fields__))
+    share = table.get("share", False)
+    if not isinstance(share, bool):
+        reader.fail("gpus", "share", f"is `{share}`; expected true or false")
+    return GpuSettings(
+        busy_mib=reader.whole("gpus", table, "busy_mib", 1, GpuSettings.busy_mib),
+        settle_s=reader.number("gpus", table, "settle_s", GpuSettings.settle_s),
+        share=share,
+        share_gib=reader.number("gpus", table, "share_gib", 0.0) or None,
     )
 
 
@@ -278,7 +303,7 @@ def template() -> str:
 # language = "en"            # of reports: {", ".join(LANGUAGES)}
 
 [launch]
-# gpus = "all"               # how many GPUs runs may hold at once: "all" or a number; 0: none
+# gpus = "all"               # for runs: "all", how many at once (0: none), or which: [0, 2]
 # cpu_slots = {default_slots():<3}            # how many runs without a GPU go at once
 # threads = {max(1, cores() // default_slots()):<3}              # CPU threads of each run
 # stop_grace_s = 120         # how long `cxrlab stop` waits for a last checkpoint
@@ -286,6 +311,11 @@ def template() -> str:
 # hold_after = 3             # so many failures alike hold what waits for the same; 0: never
 # stall_factor = 20          # stalled: silent so many times longer than usual; 0: never said
 # limits = {{ report = 1 }}    # how many runs of a task go at once; no limit where none is named
+
+[gpus]
+# busy_mib = 500             # a GPU on which others hold this much is theirs
+# settle_s = 10              # so long it must have been free of others before a run is put there
+# share = false              # runs whose memory is known share a GPU; `launch --share` for some
 
 [grid]
 # methods = ["random", "mrm", "deep_mrm"]     # rows, in this order; left out: every method

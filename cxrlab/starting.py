@@ -18,7 +18,10 @@ from sqlite_utils import Database
 
 from cxrlab import disk, giving, gpus, launch
 from cxrlab.backends import local
+from cxrlab.gpu_memory import Demands
+from cxrlab.gpu_watch import Watch
 from cxrlab.lab import Lab
+from cxrlab.whose import is_gpu
 from store import claims, queue, runs
 from store.db import writing
 
@@ -28,36 +31,40 @@ _AT_ONCE = 1000
 _DIGITS = re.compile(r"\d+")
 
 
-def give(lab: Lab, db: Database) -> list[subprocess.Popen[bytes]]:
+def give(lab: Lab, db: Database, watch: Watch) -> list[subprocess.Popen[bytes]]:
     """Start the queued runs there is room for, in their order; tell the others why not.
 
     Returns:
         The runners of those that were started.
     """
     queued = [run for run in queue.next_queued(db, _AT_ONCE) if not distrusts(lab, db, run)]
-    if not queued:
-        return []
-    started = []
-    for decision in giving.decide(queued, gather(lab, db, queued)):
-        if decision.devices:
-            child = start(lab, db, decision.run, devices=decision.devices)
-            started += [child] if child else []
-        else:
-            explain(db, decision.run, reason=decision.reason)
-    return started
+    facts = gather(lab, db, watch, wanted=any(run.gpus for run in queued))
+    decided = giving.decide(queued, facts)
+    started = [start(lab, db, decision) for decision in decided if decision.devices]
+    explain(db, [decision for decision in decided if not decision.devices])
+    return [child for child in started if child is not None]
 
 
-def gather(lab: Lab, db: Database, queued: Sequence[runs.Run]) -> giving.Facts:
-    """Return what there is to give now."""
-    settings = lab.settings.launch
-    wants_gpus = any(run.gpus for run in queued)
+def gather(lab: Lab, db: Database, watch: Watch, *, wanted: bool) -> giving.Facts:
+    """Return what there is to give now.
+
+    Args:
+        lab: the lab.
+        db: its registry, open.
+        watch: what keeps an eye on the GPUs.
+        wanted: whether runs wait for a GPU.
+    """
+    settings, held = lab.settings, claims.every(db)
     return giving.Facts(
-        reading=gpus.read_gpus() if wants_gpus else gpus.Reading((), "", 0),
-        held=claims.held(db),
-        cpu_slots=settings.cpu_slots,
-        allowed_gpus=None if settings.gpus == "all" else settings.gpus,
+        sight=watch.look(lab, held, wanted=wanted),
+        claims=held,
+        cpu_slots=settings.launch.cpu_slots,
+        most_gpus=settings.launch.most_gpus,
         room=room(lab, db),
+        demand=Demands(db, share=settings.gpus.share).of,
         no_space=disk.Disk(db).why_not,
+        gpus=settings.gpus,
+        me=gpus.me(),
     )
 
 
@@ -90,28 +97,30 @@ def distrusts(lab: Lab, db: Database, run: runs.Run) -> bool:
     return True
 
 
-def explain(db: Database, run: runs.Run, *, reason: str) -> None:
-    """Say why a run has to wait."""
-    if run.reason != reason:
-        runs.change_state(db, run.id, "queued", reason=reason, expect=("queued",))
+def explain(db: Database, decided: Sequence[giving.Decision]) -> None:
+    """Say why runs have to wait, of those that were told otherwise before."""
+    changed = [each for each in decided if each.run.reason != each.reason]
+    if changed:
+        with writing(db, math.inf):
+            for each in changed:
+                runs.change_state(db, each.run.id, "queued", reason=each.reason, expect=("queued",))
 
 
-def start(
-    lab: Lab, db: Database, run: runs.Run, *, devices: Sequence[str]
-) -> subprocess.Popen[bytes] | None:
+def start(lab: Lab, db: Database, decision: giving.Decision) -> subprocess.Popen[bytes] | None:
     """Make a run `running`, with its devices, in one transaction; then start its runner.
 
     Returns:
         The runner; None where somebody was first, or it cannot be started.
     """
+    run, devices = decision.run, decision.devices
     with writing(db, math.inf):
-        if not claims.claim(db, run.id, devices):
+        if not claims.claim(db, run.id, devices, mib=decision.mib, room=decision.room):
             return None
         if not runs.change_state(db, run.id, "running", reason="starting", expect=("queued",)):
             claims.release(db, run.id)
             return None
         attempt = runs.start_attempt(db, run.id, time.time())
-    shown = [device for device in devices if not device.startswith("cpu:")]
+    shown = [device for device in devices if is_gpu(device)]
     try:
         child = local.start(
             Path(run.folder),

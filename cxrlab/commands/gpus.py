@@ -1,76 +1,108 @@
-"""`cxrlab gpus`: show what each GPU is doing."""
+"""`cxrlab gpus`: show what each GPU is doing, and whose it is."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cxrlab.access import AsJson, lab_of
 
 if TYPE_CHECKING:
-    from cxrlab.gpus import Gpu
+    from cxrlab.gpus import Reading
+    from cxrlab.whose import Card, Sight
 
-HEAD = ("gpu", "name", "memory", "busy", "temp", "power", "run", "used by")
+HEAD = ("gpu", "name", "memory", "busy", "temp", "power", "whose")
 
 
 def gpus(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Show each GPU: memory, load, temperature, who uses it, and which run of the lab holds it."""
-    from cxrlab import console
+    """Show each GPU: memory, load, temperature, and whose it is: a run's, another user's, free."""
+    from cxrlab import console, gpu_words
     from cxrlab.gpus import read_gpus
 
-    reading = read_gpus()
-    held = holders(ctx)
+    sight = look(ctx, read_gpus())
     if as_json:
-        found = [
-            asdict(gpu)
-            | {"processes": [p._asdict() for p in gpu.processes], "run": held.get(gpu.uuid)}
-            for gpu in reading.gpus
-        ]
-        console.facts({"gpus": found, "error": reading.error, "at": reading.at})
+        console.facts(
+            {
+                "gpus": [facts(card) for card in sight.cards],
+                "known": sight.state != "unknown",
+                "unknown_since": sight.unknown_since,
+                "error": sight.error,
+            }
+        )
         return
-    if not reading.gpus:
-        console.say(f"{reading.error}; runs use the CPU: `cxrlab launch ... --gpus cpu`")
+    if sight.state == "unknown":
+        console.say(f"{gpu_words.unknown(sight)}; runs go on, and those that want one wait")
         return
-    rows = [row(gpu, held) for gpu in reading.gpus]
-    for line in console.table(HEAD, rows, right=(0, 3, 4, 5), gives_way=7, columns=console.width()):
+    if not sight.cards:
+        console.say(f"{sight.error}; runs use the CPU: `cxrlab launch ... --gpus cpu`")
+        return
+    rows = [row(card) for card in sight.cards]
+    for line in console.table(HEAD, rows, right=(0, 3, 4, 5), gives_way=6, columns=console.width()):
         console.fact(line)
-    if reading.error:
-        console.say(reading.error)
+    if sight.error:
+        console.say(sight.error)
 
 
-def holders(ctx: typer.Context) -> dict[str, str]:
-    """Return which run of the lab holds which GPU; none outside a lab."""
+def look(ctx: typer.Context, reading: Reading) -> Sight:
+    """Return what a reading shows; outside a lab without its runs."""
+    from cxrlab import gpu_watch
     from cxrlab.errors import NotFound
+    from cxrlab.lab import Lab
+    from cxrlab.settings import Settings
     from store import claims
     from store.db import open_store
 
     try:
         lab = lab_of(ctx)
     except NotFound:
-        return {}
+        return gpu_watch.glance(Lab(Path("/nowhere"), Settings()), reading, ())
     if not lab.registry.exists():
-        return {}
+        return gpu_watch.glance(lab, reading, ())
     db = open_store(lab.registry)
     try:
-        return claims.held(db)
+        return gpu_watch.glance(lab, reading, claims.every(db))
     finally:
         db.conn.close()
 
 
-def row(gpu: Gpu, held: dict[str, str]) -> list[str]:
+def facts(card: Card) -> dict[str, Any]:
+    """Return what is known of one GPU for programs; one that has gone tells only whose it was."""
+    gpu = {} if card.gpu is None else asdict(card.gpu)
+    if card.gpu is not None:
+        gpu["processes"] = [
+            {"pid": p.pid, "user": p.user, "mib": p.mib, "compute": p.compute}
+            for p in card.gpu.processes
+        ]
+    return {
+        "uuid": card.uuid,
+        **gpu,
+        "owner": card.word,
+        "runs": [claim.run for claim in card.claims],
+        "run": card.claims[0].run if card.claims else None,
+        "others": [{"user": user.name, "mib": user.mib} for user in card.others],
+    }
+
+
+def row(card: Card) -> list[str]:
     """Return the texts of one GPU."""
-    users = dict.fromkeys(process.user for process in gpu.processes)
+    from cxrlab import gpu_words
+    from cxrlab.gpus import me
+    from cxrlab.harmless import harmless
+
+    owner = harmless(gpu_words.owner(card, me=me()))
+    if card.gpu is None:
+        return ["?", card.uuid, "", "", "", "", owner]
     return [
-        str(gpu.index),
-        gpu.name,
-        f"{gpu.used_mib / 1024:.1f}/{gpu.total_mib / 1024:.1f} GiB",
-        known(gpu.utilization, " %"),
-        known(gpu.temperature, " °C"),
-        known(gpu.power_w, " W"),
-        held.get(gpu.uuid, ""),
-        ", ".join(users),
+        str(card.gpu.index),
+        harmless(card.gpu.name),
+        f"{card.gpu.used_mib / 1024:.1f}/{card.gpu.total_mib / 1024:.1f} GiB",
+        known(card.gpu.utilization, " %"),
+        known(card.gpu.temperature, " °C"),
+        known(card.gpu.power_w, " W"),
+        owner,
     ]
 
 

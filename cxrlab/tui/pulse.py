@@ -120,10 +120,12 @@ class GpuWatch(threading.Thread):
     def _holders(self) -> dict[str, str]:
         db = open_store(self._lab.registry)
         try:
-            found = {}
-            for device, run_id in claims.held(db).items():
-                run = runs.get(db, run_id)
-                found[device] = f"{run.id} {run.method}"
+            found: dict[str, str] = {}
+            for claim in claims.every(db):
+                run = runs.get(db, claim.run)
+                before = found.get(claim.device)
+                named = f"{run.id} {run.method}"
+                found[claim.device] = f"{before}, {named}" if before else named
             return found
         finally:
             db.close()

@@ -25,7 +25,9 @@ LONG = ("--fake_steps", "1000", "--fake_step_s", "0.02")
 @pytest.fixture
 def working(lab: Lab) -> agent.Agent:
     """An agent of this process, whose passes the test makes itself."""
-    return agent.Agent(lab, idle_s=1.0)
+    made = agent.Agent(lab, idle_s=1.0)
+    made.watch.wait_s = 60.0  # a pass decides by a reading of its own
+    return made
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def some_gpus(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Call
         (tmp_path / "gpus.json").write_text(json.dumps(items))
         monkeypatch.setenv("CXRLAB_FAKE_GPUS", str(tmp_path / "gpus.json"))
         text = lab.settings_file.read_text().replace("gpus = 0", f"gpus = {json.dumps(allowed)}")
-        lab.settings_file.write_text(text)
+        lab.settings_file.write_text(text + "[gpus]\nsettle_s = 0\n")
 
     return pretend
 
@@ -209,7 +211,7 @@ def test_free_gpus_are_given_by_uuid(
     waiting = runs.get(db, third.id)
     assert (waiting.state, waiting.reason) == (
         "queued",
-        "waits for 1 free GPU (2 held by this lab's runs, 1 used by others)",
+        "needs 1 GPU; GPU 0 is held by another user (9 GiB); GPUs 1, 2 are held by this lab's runs",
     )
 
 

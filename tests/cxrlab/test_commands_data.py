@@ -171,14 +171,18 @@ def test_gpus_are_shown_with_load_users_and_the_run_that_holds_them(
     claims.claim(db, run.id, ["GPU-a"])
     fake = gpus_file(tmp_path)
     said = invoke("--lab", str(lab.root), "gpus", CXRLAB_FAKE_GPUS=fake)
-    for part in ("97 %", "61 °C", "512 W", "20.0/141.0 GiB", run.id, "ada, bob"):
+    for part in ("97 %", "61 °C", "512 W", "20.0/141.0 GiB", "not for runs"):
         assert part in said.stdout
-    assert max(len(line) for line in said.stdout.splitlines()) <= 100
+    assert f"ours: {run.id}, beside ada, 10 GiB; bob" in " ".join(said.stdout.split())
     told = json.loads(
         invoke("--lab", str(lab.root), "gpus", "--json", CXRLAB_FAKE_GPUS=fake).stdout
     )
     assert [gpu["run"] for gpu in told["gpus"]] == [run.id, None]
-    assert told["gpus"][0]["processes"][1] == {"pid": 2, "user": "bob", "mib": None}
+    assert [gpu["owner"] for gpu in told["gpus"]] == ["ours", "left out"]
+    assert told["gpus"][0]["others"] == [
+        {"user": "ada", "mib": 10240},
+        {"user": "bob", "mib": None},
+    ]
     assert told["error"] == ""
 
 

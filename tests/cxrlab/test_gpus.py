@@ -8,10 +8,6 @@ import pytest
 from cxrlab import gpus
 
 
-def gpu(index: int, used_mib: int = 3) -> gpus.Gpu:
-    return gpus.Gpu(index, f"GPU-{index}", "H200", used_mib, 143771, 0, 30, 75)
-
-
 def test_a_reading_without_a_driver_is_an_empty_list_with_a_reason() -> None:
     reading = gpus.read_gpus()
     if reading.gpus:
@@ -46,23 +42,3 @@ def test_reading_never_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     reading = gpus.read_gpus()
     assert reading.gpus == ()
     assert "none.json" in reading.error
-
-
-def test_free_is_what_nobody_claims_and_others_hardly_use() -> None:
-    all_of_them = [gpu(0, 499), gpu(1, 500), gpu(2), gpu(3)]
-    assert [g.index for g in gpus.free_gpus(all_of_them, {"GPU-3"})] == [2, 0]
-
-
-def test_the_labs_limit_counts_what_it_holds_already() -> None:
-    all_of_them = [gpu(0), gpu(1), gpu(2), gpu(3)]
-    assert len(gpus.free_gpus(all_of_them, {"GPU-3"}, allowed=3)) == 2
-    assert gpus.free_gpus(all_of_them, {"GPU-3"}, allowed=1) == []
-
-
-def test_a_run_that_waits_for_gpus_is_told_who_has_them() -> None:
-    told = gpus.why_not([gpu(0), gpu(1, 9000)], {"GPU-0"}, wanted=1)
-    assert told == "waits for 1 free GPU (1 held by this lab's runs, 1 used by others)"
-
-
-def test_a_run_that_wants_more_than_there_are_is_told_so() -> None:
-    assert gpus.why_not([gpu(0)], set(), wanted=2) == "waits for 2 GPUs; there are 1 for this lab"

@@ -20,6 +20,7 @@ from store import (
     matching,
     notices,
     offspring,
+    peaks,
     points,
     predecessors,
     queue,
@@ -31,7 +32,7 @@ from store import (
 
 MODULES = (
     "runs", "queue", "notices", "points", "artifacts", "results", "cells", "finished", "claims",
-    "intake", "matching", "offspring", "predecessors", "work",
+    "intake", "matching", "offspring", "peaks", "predecessors", "work",
 )  # fmt: skip
 NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words", "finished.start_of"}
 
@@ -63,6 +64,9 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "queue.put_before": lambda db: queue.put_before(db, "cccccc", "bbbbbb"),
     "queue.set_priority": lambda db: queue.set_priority(db, ["cccccc"], 2),
     "queue.failing_alike": lambda db: queue.failing_alike(db, runs.get(db, "cccccc"), times=3),
+    "peaks.peak": lambda db: peaks.peak(
+        db, "perf/peak_gib", method="mrm", task="siim", preset="quick", recipe="r-bbbbbb"
+    ),
     "runs.seq_of": lambda db: runs.seq_of(db, "aaaaaa"),
     "runs.add": lambda db: runs.add(db, [describe("dddddd", needs=("aaaaaa",))]),
     "runs.add_unless_there": lambda db: runs.add_unless_there(db, [describe("eeeeee")]),

@@ -1,0 +1,60 @@
+"""How much GPU memory does a run need, going by what others like it have taken?
+
+Runs of the same recipe tell most; else those of the same method, task and preset do. A trainer
+logs the most that its tensors took (`perf/peak_gib`); the context of CUDA, and what lies unused
+between the tensors, come on top.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from sqlite_utils import Database
+
+from store import peaks
+from store.runs import Run
+
+CONTEXT_MIB = 512
+BESIDE_OTHERS = 1.1
+"""What a run that shares is given of what was measured: a neighbour must not starve it."""
+
+
+class Demand(NamedTuple):
+    """What a run asks of GPUs."""
+
+    gpus: int
+    mib: int | None = None
+    """Of each; None where nothing is known, and it takes whole ones."""
+    told: bool = False
+    """Whether a person said so; else it was learnt, and the roomiest GPU does in any case."""
+    share: bool = False
+    """Whether others may run beside it."""
+
+
+class Demands:
+    """What runs ask for, each kind of run looked up once."""
+
+    def __init__(self, db: Database, *, share: bool) -> None:
+        self._db = db
+        self._share = share
+        self._known: dict[tuple[str, str, str, str], float | None] = {}
+
+    def of(self, run: Run) -> Demand:
+        """Return what a run asks for; only one whose memory is known shares."""
+        share = self._share if run.share is None else run.share
+        if run.gpu_mib is not None:
+            return Demand(run.gpus, run.gpu_mib, told=True, share=share)
+        peak = self._peak_gib(run)
+        if peak is None or not run.gpus:
+            return Demand(run.gpus)
+        factor = BESIDE_OTHERS if share else 1.0
+        return Demand(run.gpus, math.ceil(peak * 1024 * factor) + CONTEXT_MIB, share=share)
+
+    def _peak_gib(self, run: Run) -> float | None:
+        key = (run.method, run.task, run.preset, run.recipe)
+        if key not in self._known:
+            self._known[key] = peaks.peak(
+                self._db, "perf/peak_gib", method=key[0], task=key[1], preset=key[2], recipe=key[3]
+            )
+        return self._known[key]

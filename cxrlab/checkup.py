@@ -21,6 +21,8 @@ from trainers import catalog
 Level = Literal["ok", "note", "warning", "missing"]
 """A note is about what can be done without."""
 
+SIGNS: dict[Level, str] = {"ok": "✓", "note": "·", "warning": "!", "missing": "✗"}
+
 LITTLE_BYTES = 20 * 2**30
 """Below this much free space a warning is due: one paper-sized run keeps some 3 GiB."""
 

@@ -108,6 +108,17 @@ def processes_of(folder: Path) -> list[int]:
     return found
 
 
+def folder_of(pid: int) -> str:
+    """Return the run folder whose mark a process carries; empty for somebody else's."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    mark = f"{FOLDER_MARK}=".encode()
+    found = (each[len(mark) :] for each in environment if each.startswith(mark))
+    return next(found, b"").decode(errors="replace")
+
+
 def _pids() -> Iterator[int]:
     for name in os.listdir("/proc"):  # noqa: PTH208 - names are all that is needed
         if name.isdigit():

@@ -126,17 +126,39 @@ def put_before(db: Database, id: str, other: str) -> None:
         StoreError: one of the two does not wait.
     """
     with writing(db):
-        if id == other:
-            return
-        run, later = _waiting_only(db, [id, other])
-        ahead = [
-            each.id
-            for each in sorted(waiting(db), key=lambda each: (-each.priority, each.created))
-            if each.id != run.id
-        ]
-        for each in ahead[: ahead.index(later.id)]:
-            db.conn.execute("update runs set priority = priority + 2 where id = :id", {"id": each})
-        _set_priority(db, run.id, later.priority + 1)
+        if id != other:
+            _put_before(db, *_waiting_only(db, [id, other]))
+
+
+def move(db: Database, id: str, places: int) -> bool:
+    """Let a run change places with the one before it (-1) or after it (1) in its state.
+
+    Returns:
+        False where it is the first or the last already.
+
+    Raises:
+        StoreError: it does not wait.
+    """
+    with writing(db):
+        (run,) = _waiting_only(db, [id])
+        order = [each for each in waiting(db) if each.state == run.state]
+        at = next(i for i, each in enumerate(order) if each.id == id)
+        if not 0 <= at + places < len(order):
+            return False
+        other = order[at + places]
+        _put_before(db, *((run, other) if places < 0 else (other, run)))
+        return True
+
+
+def _put_before(db: Database, run: Run, later: Run) -> None:
+    ahead = [
+        each.id
+        for each in sorted(waiting(db), key=lambda each: (-each.priority, each.created))
+        if each.id != run.id
+    ]
+    for each in ahead[: ahead.index(later.id)]:
+        db.conn.execute("update runs set priority = priority + 2 where id = :id", {"id": each})
+    _set_priority(db, run.id, later.priority + 1)
 
 
 def set_priority(db: Database, ids: Sequence[str], priority: int) -> None:

@@ -6,12 +6,7 @@ import typer
 
 from cxrlab.access import AsJson, lab_of
 
-LOOK = {
-    "ok": ("✓", "green"),
-    "note": ("·", "dim"),
-    "warning": ("!", "yellow"),
-    "missing": ("✗", "red"),
-}
+STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "missing": "red"}
 
 
 def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
@@ -32,8 +27,8 @@ def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
     for finding in checkup.findings(lab):
         found.append(finding)
         if not as_json:
-            symbol, style = LOOK[finding.level]
-            state = console.paint(f"{symbol} {finding.level:<8}", style)
+            sign = checkup.SIGNS[finding.level]
+            state = console.paint(f"{sign} {finding.level:<8}", STYLES[finding.level])
             console.fact(f"{state} {finding.what:<15} {finding.says}")
             if finding.fix:
                 console.fact(f"{'':<10} {'':<15} fix: {finding.fix}")

@@ -21,31 +21,44 @@ from textual.app import App, ScreenStackError
 from textual.binding import Binding
 from textual.screen import Screen
 
-from cxrlab import agent, launch, text
+from cxrlab import agent, checkup, launch, text
 from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import acting, messages, reading, remembered, telling, themes
+from cxrlab.tui import acting, lists, messages, reading, remembered, telling, themes
+from cxrlab.tui.history import History
 from cxrlab.tui.pulse import GpuWatch, Pulse, Rhythm
 from cxrlab.tui.screens.cell import CellScreen
 from cxrlab.tui.screens.choose import Choose
+from cxrlab.tui.screens.doctor import DoctorScreen, Look
 from cxrlab.tui.screens.export import Export
 from cxrlab.tui.screens.fill import Fill
+from cxrlab.tui.screens.gpus import GpusScreen
 from cxrlab.tui.screens.grid import GridScreen
 from cxrlab.tui.screens.help import Help, keys_of
 from cxrlab.tui.screens.launch import Launch
+from cxrlab.tui.screens.note import NoteForm
+from cxrlab.tui.screens.notes import NotesScreen
 from cxrlab.tui.screens.page import Page
 from cxrlab.tui.screens.question import Question
+from cxrlab.tui.screens.queue import QueueScreen
 from cxrlab.tui.screens.run import RunScreen
 from cxrlab.tui.screens.runs import RunsScreen
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.words import tr
 from store.db import StoreError
+from store.notes import Entry
 from store.runs import Run
 
-SCREENS: dict[str, Callable[..., Screen[Any]]] = {"grid": GridScreen, "runs": RunsScreen}
+SCREENS: dict[str, Callable[..., Screen[Any]]] = {
+    "grid": GridScreen,
+    "runs": RunsScreen,
+    "queue": QueueScreen,
+    "gpus": GpusScreen,
+    "notes": NotesScreen,
+}
 """The places a number key leads to; each has a stack of its own."""
 
 STILL_S = 10.0
@@ -66,6 +79,10 @@ class CxrlabApp(App[None]):
     BINDINGS = [
         Binding("1", "switch_mode('grid')", "Grid", show=False, tooltip="The comparison grid."),
         Binding("2", "switch_mode('runs')", "Runs", show=False, tooltip="Every run."),
+        Binding("3", "switch_mode('queue')", "Queue", show=False, tooltip="What waits for what."),
+        Binding("4", "switch_mode('gpus')", "GPUs", show=False, tooltip="What each GPU does."),
+        Binding("5", "switch_mode('notes')", "Notes", show=False, tooltip="Todos, ideas, notes."),
+        Binding("6", "switch_mode('doctor')", "Doctor", show=False, tooltip="What is missing."),
         Binding(
             "t",
             "turn_theme",
@@ -84,15 +101,18 @@ class CxrlabApp(App[None]):
         clock: Callable[[], float] = time.time,
         rhythm: Rhythm | None = None,
         probe: Callable[[], Reading] = read_gpus,
+        look: Look = checkup.findings,
     ) -> None:
         super().__init__()
         self.lab = lab
+        self._look = look
         self.clock = clock
         self.leaving: Callable[[], object] = lambda: None
         self._ended = threading.Event()
         self._last_beat = self._last_gpus = time.monotonic()
         self._under_way: dict[str, int] = {}
         self._gpus: messages.GpusRead | None = None
+        self._history = History()
         self._trouble = ""
         set_up = {"lab": lab, "post": self.post_message, "rhythm": rhythm or Rhythm()}
         self._threads = (
@@ -108,6 +128,7 @@ class CxrlabApp(App[None]):
         themes.register(self, remembered.recall(self.lab, "theme", themes.DARK.name))
         for name, screen in SCREENS.items():
             self.add_mode(name, partial(screen, self.lab, clock=self.clock))
+        self.add_mode("doctor", partial(DoctorScreen, self.lab, clock=self.clock, look=self._look))
         self.switch_mode("grid")
         self.set_interval(0.25, self.show_status)
         for thread in self._threads:
@@ -135,6 +156,7 @@ class CxrlabApp(App[None]):
     def _gpus_read(self, message: messages.GpusRead) -> None:
         self._last_gpus = time.monotonic()
         self._gpus = message
+        self._history.add(message.reading)
         self.show_status()
 
     @on(messages.Trouble)
@@ -156,14 +178,18 @@ class CxrlabApp(App[None]):
             screen = self._top()
         except ScreenStackError:
             return
-        counts = [f"{n:,} {state}" for state, n in self._under_way.items() if n]
+        signs = {s: f"{text.STATES[s].symbol} {n:,}" for s, n in self._under_way.items() if n}
+        counts = [f"{sign} {tr(state)}" for state, sign in signs.items()]
+        short = "  ".join(signs.values())
         still = time.monotonic() - self._last_beat
         warning = f"! disk silent for {text.duration(still)}" if still > STILL_S else ""
         for bar in screen.query(TopBar):
-            bar.say(" · ".join(counts) or "nothing under way", warning=warning)
+            bar.say("  ".join(counts) or tr("nothing under way"), short=short, warning=warning)
         quiet_s = time.monotonic() - self._last_gpus
         for strip in screen.query(GpuStrip):
             strip.show(self._gpus, quiet_s=quiet_s)
+        if isinstance(screen, GpusScreen):
+            screen.show(self._gpus, self._history, quiet_s=quiet_s)
 
     # -- what screens ask for
 
@@ -243,6 +269,37 @@ class CxrlabApp(App[None]):
     def _act_on_runs(self, message: messages.ActOnRuns) -> None:
         act = acting.ACTS[message.verb]
         self._act(lambda db: acting.carry_out(self.lab, db, act, message.runs), "")
+
+    @on(messages.OpenNoteForm)
+    def _open_note_form(self, message: messages.OpenNoteForm) -> None:
+        entry = message.entry
+        if entry is None:
+            form = NoteForm("Write down", message.kind)
+        else:
+            form = NoteForm(f"Edit {entry.kind} {entry.id}", entry.kind, entry.text, fixed=True)
+        self.push_screen(form, lambda answer: self._write_note(entry, answer))
+
+    def _write_note(self, entry: Entry | None, answer: tuple[str, str] | None) -> None:
+        if answer is None:
+            return
+        kind, words = answer
+        if entry is None:
+            self._act(lambda db: lists.add_note(db, kind, words, at=self.clock()), "")
+        else:
+            self._act(lambda db: lists.rewrite_note(db, entry, words), "")
+
+    @on(messages.AskToDrop)
+    def _ask_to_drop(self, message: messages.AskToDrop) -> None:
+        entry = message.entry
+        words = "\n".join(harmless(line, 200) for line in entry.text.splitlines()[:6])
+        self.push_screen(
+            Question(f"Drop {entry.kind} {entry.id} for good?", words),
+            lambda yes: self._act(lambda db: lists.drop_note(db, entry), "") if yes else None,
+        )
+
+    @on(messages.Change)
+    def _change(self, message: messages.Change) -> None:
+        self._act(message.action, message.told)
 
     def _act(self, action: Callable[[Database], object], told: str) -> None:
         """Carry out `action` on a thread of its own; tell what it returns in words, or `told`."""

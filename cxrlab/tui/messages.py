@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sqlite_utils import Database
 from textual.message import Message
 
 from cxrlab import launch
 from cxrlab.gpus import Reading
 from cxrlab.grid import Cell
+from store.notes import Entry
 from store.runs import Run
 
 
@@ -33,6 +35,8 @@ class GpusRead(Message):
     cpu_slots: int
     holders: dict[str, str]
     """Device (a GPU's UUID, or `cpu:N`) to what runs on it, in words."""
+    ours: dict[int, str] = field(default_factory=dict)
+    """Processes on the GPUs that are of this lab's runs, each with its run's folder."""
 
 
 @dataclass
@@ -118,6 +122,30 @@ class ActOnRuns(Message):
     verb: str
     """A key of `acting.ACTS`."""
     runs: Sequence[Run]
+
+
+@dataclass
+class OpenNoteForm(Message):
+    """Show the form that changes an entry, or the empty one for a new entry of a kind."""
+
+    entry: Entry | None
+    kind: str
+
+
+@dataclass
+class AskToDrop(Message):
+    """Drop an entry, once a person has said yes."""
+
+    entry: Entry
+
+
+@dataclass
+class Change(Message):
+    """Change something in the registry, on a thread."""
+
+    action: Callable[[Database], object]
+    told: str = ""
+    """What is said once it is done."""
 
 
 @dataclass

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlite_utils import Database
 from textual.message import Message
@@ -19,6 +20,7 @@ from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.lab import Lab
 from cxrlab.refresh import refresh
+from cxrlab.runner import folder_of
 from cxrlab.tui.messages import Beat, GpusRead, RegistryChanged, Trouble
 from store import claims, runs
 from store.db import StoreError, data_version, open_store
@@ -114,8 +116,15 @@ class GpuWatch(threading.Thread):
             except StoreError as error:
                 holders = {}
                 reading = reading._replace(error=reading.error or str(error))
-            self._post(GpusRead(reading, self._lab.settings.launch.cpu_slots, holders))
+            slots, ours = self._lab.settings.launch.cpu_slots, self._ours(reading)
+            self._post(GpusRead(reading, slots, holders, ours))
             self._ended.wait(self._rhythm.gpus_s)
+
+    def _ours(self, reading: Reading) -> dict[int, str]:
+        pids = {process.pid for gpu in reading.gpus for process in gpu.processes}
+        folders = {pid: Path(folder) for pid in pids if (folder := folder_of(pid))}
+        runs_dir = self._lab.runs_dir
+        return {pid: path.name for pid, path in folders.items() if path.parent == runs_dir}
 
     def _holders(self) -> dict[str, str]:
         db = open_store(self._lab.registry)

@@ -136,3 +136,19 @@ def test_entries_outlive_a_rebuild_and_the_run_they_are_about(
     rebuild.rebuild(db, tmp_path / "runs")
     assert runs.count(db) == 0
     assert notes.select(db) == before
+
+
+def test_words_can_be_changed_and_the_next_import_leaves_them_alone(db: Any) -> None:
+    notes.bring_in(db, "notebook.md", ALL)
+    number = notes.select(db, kinds=["todo"], states=["open"])[0].id
+    assert notes.rewrite(db, number, "other words").text == "other words"
+    assert notes.bring_in(db, "notebook.md", ALL) == Brought(0, 0, 3, 0, 0)
+    assert notes.get(db, number).text == "other words"
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_words_cannot_be_changed_to_none(db: Any, text: str) -> None:
+    number = notes.add(db, TODO).id
+    with pytest.raises(StoreError, match="needs words"):
+        notes.rewrite(db, number, text)
+    assert notes.get(db, number).text == TODO.text

@@ -304,3 +304,21 @@ def test_a_run_that_others_start_from_is_not_removed_and_they_are_named(
     runs.remove(db, "bbbbbb")
     runs.remove(db, "aaaaaa")
     assert runs.count(db) == 0
+
+
+def test_a_run_changes_places_with_its_neighbour_and_stops_at_the_ends(
+    db: Any, new_run: Any
+) -> None:
+    runs.add(db, [new_run(id * 6) for id in "abc"])
+    runs.add(db, [new_run("dddddd", needs=("aaaaaa",))])
+    assert queue.move(db, "cccccc", -1)
+    assert ids(queue.waiting(db)) == ["aaaaaa", "cccccc", "bbbbbb", "dddddd"]
+    assert queue.move(db, "aaaaaa", 1)
+    assert ids(queue.waiting(db)) == ["cccccc", "aaaaaa", "bbbbbb", "dddddd"]
+    assert not queue.move(db, "cccccc", -1)
+    assert not queue.move(db, "bbbbbb", 1)  # what comes after it is in another state
+    assert not queue.move(db, "dddddd", -1)
+    assert ids(queue.waiting(db)) == ["cccccc", "aaaaaa", "bbbbbb", "dddddd"]
+    runs.change_state(db, "aaaaaa", "running")
+    with pytest.raises(StoreError, match="only runs that wait"):
+        queue.move(db, "aaaaaa", 1)

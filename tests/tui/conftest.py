@@ -14,6 +14,7 @@ import pytest
 from textual.app import ScreenStackError
 from textual.css.query import NoMatches
 
+from cxrlab.checkup import Finding
 from cxrlab.gpus import Gpu, GpuProcess, Reading
 from cxrlab.lab import Lab, make_lab
 from cxrlab.tui import remembered
@@ -222,11 +223,32 @@ def eight_gpus() -> Reading:
     )  # fmt: skip
 
 
+FINDINGS = (
+    Finding("python", "ok", "3.11.7 at /opt/cxrlab/bin/python"),
+    Finding("torch", "ok", "2.13.0, a build without CUDA, sees no GPU"),
+    Finding("cpu", "warning", "2 cores; 2 runs at once, 2 threads each: more than there are",
+            "set `threads = 1` in /lab/cxrlab.toml"),
+    Finding("gpus", "warning", "no GPU is there; runs use the CPU",
+            "install the driver of the GPU, if there is one"),
+    Finding("lab", "ok", "/lab"),
+    Finding("disk", "missing", "412 MiB free at /lab", "cxrlab rm RUN"),
+    Finding("registry", "ok", "11 runs, writable, on ext4"),
+    Finding("data.mimic", "missing", "/data/[red]mimic is no folder",
+            "write `[data.mimic]` and `root = ...` into /lab/cxrlab.toml"),
+    Finding("data.siim", "ok", "/data/siim"),
+    Finding("weights", "note", "not there, and needed by these baselines alone: imagenet, mae",
+            "cxrlab weights fetch imagenet; cxrlab weights fetch mae"),
+    Finding("agent", "ok", "none lives; nothing waits"),
+)  # fmt: skip
+"""What a look at a machine may find."""
+
+
 @pytest.fixture
 def make_app() -> Callable[..., CxrlabApp]:
     def make(lab: Lab, **given: Any) -> CxrlabApp:
         given.setdefault("rhythm", STILL)
         given.setdefault("probe", no_gpu)
+        given.setdefault("look", lambda lab: iter(FINDINGS))
         return CxrlabApp(lab, clock=lambda: NOW, **given)
 
     return make

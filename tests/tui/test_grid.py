@@ -160,7 +160,7 @@ async def test_the_grid_changes_when_another_process_writes(
 ) -> None:
     app = make_app(full_lab)
     async with app.run_test(size=(200, 60)) as pilot:
-        await until(pilot, lambda: "2 running" not in shown(app) and "1 running" in shown(app))
+        await until(pilot, lambda: "▶ 2" not in shown(app) and "▶ 1" in shown(app))
         add_run(full_lab, "newone", "deep_mrm", "siim", ratio=100, state="running")
         await until(pilot, lambda: "2 running" in shown(app))
 

@@ -84,7 +84,7 @@ async def test_quitting_leaves_the_run_running(
 ) -> None:
     run = begin(trainer("--fake_steps", "100000", "--fake_step_s", "0.05"))
     async with live.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "1 running" in shown(live))
+        await until(pilot, lambda: "▶ 1" in shown(live))
         await pilot.press("q")
     before = wait_for_state(run.id, "running").step or 0
     time.sleep(0.5)

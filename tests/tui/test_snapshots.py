@@ -10,6 +10,12 @@ import pytest
 from cxrlab.lab import Lab
 from cxrlab.tui import themes
 from cxrlab.tui.messages import OpenLaunch, OpenRun
+from store import claims, notes, queue
+from store.db import open_store
+from store.notes import NewEntry
+
+NOW = 1_770_000_000.0
+"""The time it always is, as conftest.py has it."""
 
 Wait = Callable[..., Any]
 Shown = Callable[[Any], str]
@@ -35,7 +41,7 @@ def looks_as_before(snap_compare: Wait, until: Wait, shown: Shown) -> Callable[.
         app: Any, size: tuple[int, int], *keys: str, opening: Any = None, words: tuple[str, ...]
     ) -> bool:
         async def come_there(pilot: Any) -> None:
-            await until(pilot, lambda: "GPU: asking" not in shown(app) and "cxrlab" in shown(app))
+            await until(pilot, lambda: "GPU: asking" not in shown(app) and "1 Grid" in shown(app))
             await until(pilot, lambda: "method" in shown(app))
             if opening is not None:
                 app.post_message(opening)
@@ -65,12 +71,12 @@ def test_the_grid_with_every_state(
     full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any
 ) -> None:
     keys = ("down", "right", "right")
-    words = ("72.2 ±1.0", "1 running", "under way")
+    words = ("72.2 ±1.0", "▶ 1", "under way")
     assert looks_as_before(make_app(full_lab), size, *keys, words=words)
 
 
 def test_the_grid_in_the_light_theme(full_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:
-    words = ("72.2 ±1.0", "1 running")
+    words = ("72.2 ±1.0", "▶ 1")
     assert looks_as_before(make_app(full_lab), (80, 24), "t", words=words)
     assert themes.LIGHT.dark is False
 
@@ -80,7 +86,7 @@ def test_eight_gpus_on_the_strip(
     full_lab: Lab, make_app: Wait, looks_as_before: Wait, gpus_on_paper: Any, size: Any
 ) -> None:
     app = make_app(full_lab, probe=gpus_on_paper)
-    assert looks_as_before(app, size, words=("GPU 0", "1 running"))
+    assert looks_as_before(app, size, words=("GPU 0", "▶ 1"))
 
 
 def test_the_runs_of_an_empty_lab(empty_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:
@@ -91,19 +97,19 @@ def test_the_runs_of_an_empty_lab(empty_lab: Lab, make_app: Wait, looks_as_befor
 def test_the_runs_in_every_state(
     full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any
 ) -> None:
-    words = ("mrmaaa", "11 runs", "1 running")
+    words = ("mrmaaa", "11 runs", "▶ 1")
     assert looks_as_before(make_app(full_lab), size, "2", "down", "down", words=words)
 
 
 def test_the_runs_filtered(full_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:
     keys = ("2", "slash", *"siim")
-    words = ("5 of 11 runs", "1 running")
+    words = ("5 of 11 runs", "▶ 1")
     assert looks_as_before(make_app(full_lab), (80, 24), *keys, words=words)
 
 
 @SIZES
 def test_a_run_that_runs(full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any) -> None:
-    words = ("train/loss", "step 30", "1 running")
+    words = ("train/loss", "step 30", "▶ 1")
     assert looks_as_before(make_app(full_lab), size, opening=OpenRun("deepaa"), words=words)
 
 
@@ -137,15 +143,108 @@ def test_what_stands_behind_a_cell(
 
 def test_the_form_that_launches(full_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:
     opening = OpenLaunch("deep_mrm", "shenzhen", 100)
-    words = ("1  deep_mrm shenzhen", "1 running")
+    words = ("1  deep_mrm shenzhen", "▶ 1")
     assert looks_as_before(make_app(full_lab), (80, 24), opening=opening, words=words)
 
 
 def test_the_question_before_stopping(full_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:
-    words = ("Stop rndccc?", "1 running")
+    words = ("Stop rndccc?", "▶ 1")
     assert looks_as_before(make_app(full_lab), (80, 24), "2", "s", words=words)
 
 
 def test_the_help(full_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:
     words = ("Keys: grid", "Every run")
     assert looks_as_before(make_app(full_lab), (80, 24), "question_mark", words=words)
+
+
+@pytest.fixture
+def waiting_lab(full_lab: Lab, add_run: Wait) -> Lab:
+    """More that waits: one is held, one comes first."""
+    for seed, id in enumerate(("queuea", "queueb", "queuec")):
+        add_run(full_lab, id, "random", "siim", ratio=10, seed=seed, state="queued",
+                reason="waits for its turn")  # fmt: skip
+    db = open_store(full_lab.registry)
+    queue.hold(db, ["queueb"], at=NOW - 90)
+    queue.put_first(db, ["queuec"])
+    db.close()
+    return full_lab
+
+
+@pytest.fixture
+def noted_lab(full_lab: Lab) -> Lab:
+    """Entries of every kind and state, with markup, an escape sequence, RTL and Chinese."""
+    db = open_store(full_lab.registry)
+    for entry in (
+        NewEntry("fact", "MIMIC-CXR 2.0 has 377,110 images", "", "2023-03-08 16:11",
+                 section="data", source="notebook.md", line=4),
+        NewEntry("reference", "https://arxiv.org/abs/2301.13155", "endorsed", "2023-03-09"),
+        NewEntry("note", "the loss rose after step 300:\nlr was too high", "", "2026-01-03 10:00",
+                 about="deepaa"),
+        NewEntry("note", "[red]not red[/] \x1b[2J \u202eabc שלום", "warning", "2026-01-06 09:30"),
+        NewEntry("idea", "mask by attention instead of at random", "open", "2026-01-02 10:00"),
+        NewEntry("todo", "read the paper again", "done", "2026-01-05 10:00"),
+        NewEntry("todo", "预训练数据集：下载并检查\n第二行", "open", "2026-01-04 10:00"),
+    ):  # fmt: skip
+        notes.add(db, entry)
+    db.close()
+    return full_lab
+
+
+@SIZES
+def test_an_empty_queue(empty_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any) -> None:
+    words = ("nothing waits", "nothing under way")
+    assert looks_as_before(make_app(empty_lab), size, "3", words=words)
+
+
+@SIZES
+def test_the_queue(waiting_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any) -> None:
+    words = ("5 runs wait, 1 held", "held 1m ago")
+    assert looks_as_before(make_app(waiting_lab), size, "3", "down", "down", "down", words=words)
+
+
+@SIZES
+def test_no_gpu(full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any) -> None:
+    words = ("no GPU is there: runs take 2 CPU slots, 1 busy", "▶ busy")
+    assert looks_as_before(make_app(full_lab), size, "4", words=words)
+
+
+@SIZES
+def test_eight_gpus(
+    full_lab: Lab, make_app: Wait, looks_as_before: Wait, gpus_on_paper: Any, size: Any
+) -> None:
+    db = open_store(full_lab.registry)
+    claims.claim(db, "deepaa", ["GPU-0", "GPU-1"])
+    db.close()
+    words = ("8 GPUs: 2 ours, 1 others', 5 free", "× ward", "pid 77")
+    app = make_app(full_lab, probe=gpus_on_paper)
+    assert looks_as_before(app, size, "4", words=words)
+
+
+@SIZES
+def test_no_notes(empty_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any) -> None:
+    words = ("nothing noted yet", "nothing under way")
+    assert looks_as_before(make_app(empty_lab), size, "5", words=words)
+
+
+@SIZES
+def test_the_notes(noted_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any) -> None:
+    words = ("A all 7", "第二行", "[red]not red")
+    assert looks_as_before(make_app(noted_lab), size, "5", words=words)
+
+
+def test_the_form_for_a_note(noted_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:
+    words = ("Edit todo 7", "Ctrl+J")
+    assert looks_as_before(make_app(noted_lab), (80, 24), "5", "e", words=words)
+
+
+def test_the_question_before_dropping(
+    noted_lab: Lab, make_app: Wait, looks_as_before: Wait
+) -> None:
+    words = ("Drop todo 7 for good?", "y  yes")
+    assert looks_as_before(make_app(noted_lab), (80, 24), "5", "d", words=words)
+
+
+@SIZES
+def test_the_doctor(full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any) -> None:
+    words = ("✗ 2 missing", "/data/[red]mimic is no folder", "fix")
+    assert looks_as_before(make_app(full_lab), size, "6", "n", "n", "n", "n", words=words)

@@ -26,6 +26,9 @@ NAMES = {
     "enter": "Enter",
     "home": "Home",
     "end": "End",
+    "space": "Space",
+    "shift+up": "Shift+↑",
+    "shift+down": "Shift+↓",
     "tab": "Tab",
     "shift+tab": "Shift+Tab",
 }

@@ -1,0 +1,236 @@
+"""What is each GPU doing, for whom, and what did it do for the last minute?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from cxrlab import text
+from cxrlab.gpus import BUSY_MIB, Gpu
+from cxrlab.harmless import harmless
+from cxrlab.lab import Lab
+from cxrlab.tui import telling
+from cxrlab.tui.history import History, moment
+from cxrlab.tui.messages import GpusRead, OpenRun
+from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.strip import QUIET_S, GpuStrip
+from cxrlab.tui.widgets.table import Column, Part, Row, Table
+
+WIDE = 120
+MOST_PROCESSES = 30
+
+
+class Place(NamedTuple):
+    """A line of the table: a GPU or a CPU slot."""
+
+    device: str
+    gpu: Gpu | None
+    holder: str
+    """The run that holds it, its id first; empty for none."""
+    ours: Mapping[int, str] = {}
+    """The processes of this lab's runs, each with its run's folder."""
+
+
+class GpusScreen(Screen[None]):
+    """A line for each GPU, or for each CPU slot where there is no GPU."""
+
+    TITLE = "gpus"
+    AUTO_FOCUS = "Table"
+    BINDINGS = [
+        Binding("enter", "open", "Open the run", tooltip="The run that holds what is marked."),
+    ]
+
+    def __init__(self, lab: Lab, *, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._lab = lab
+        self._clock = clock
+        self._places: Sequence[Place] = ()
+        self._drawn: object = None
+
+    def compose(self) -> ComposeResult:
+        yield TopBar("gpus", lab=self._lab.root.name)
+        yield Static("asking the driver …", id="gpus-title", classes="line", markup=False)
+        yield Table(cursor="row", frozen=1, id="gpus-table")
+        yield Static(id="processes")
+        with Vertical(id="foot"):
+            yield GpuStrip()
+            yield Footer(show_command_palette=False)
+
+    def show(self, read: GpusRead | None, history: History, *, quiet_s: float) -> None:
+        """Draw the last answer, which came `quiet_s` seconds ago, and the minute before it."""
+        if not self.query("#processes"):  # not yet composed
+            return
+        quiet_s = quiet_s if quiet_s >= QUIET_S else 0.0
+        state = (read, int(quiet_s), self.size)
+        if state == self._drawn:
+            return
+        self._drawn = state
+        title = title_of(read, history, now=self._clock(), quiet_s=quiet_s)
+        self.query_one("#gpus-title", Static).update(title)
+        unknown = bool(quiet_s) or history.failing_since is not None
+        self._places = places_of(read, history)
+        table = self.query_one(Table)
+        wide = self.size.width >= WIDE
+        if history.gpus:
+            rows = [
+                gpu_row(place, history, unknown=unknown, wide=wide, now=read.reading.at)
+                for place in self._places
+                if place.gpu is not None and read is not None
+            ]
+            table.show(gpu_columns(wide=wide), rows, count=len(rows))
+        else:
+            slots = [slot_row(place) for place in self._places]
+            table.show([Column("slot", 8), Column("state", 9), Column("run", 40, grows=True)],
+                       slots, count=len(slots))  # fmt: skip
+        table.empty = "nothing is known yet" if read is None else "no CPU slot"
+        self.describe()
+
+    @on(Table.Moved)
+    def describe(self) -> None:
+        """Name the GPU under the cursor and every process on it."""
+        place = self.selected
+        said = detail_of(place) if place is not None and place.gpu is not None else Text()
+        self.query_one("#processes", Static).update(said)
+
+    @property
+    def selected(self) -> Place | None:
+        """What is under the cursor."""
+        row = self.query_one(Table).row
+        return self._places[row] if row < len(self._places) else None
+
+    # -- keys
+
+    @on(Table.Chosen)
+    def action_open(self) -> None:
+        place = self.selected
+        if place is not None and place.holder:
+            self.post_message(OpenRun(place.holder.split()[0]))
+        elif place is not None:
+            self.notify("no run of this lab holds it", markup=False)
+
+
+def places_of(read: GpusRead | None, history: History) -> list[Place]:
+    """Return the GPUs as they were last seen; without any, the CPU slots and who holds them."""
+    if read is None:
+        return []
+    holders = read.holders
+    if history.gpus:
+        return [Place(gpu.uuid, gpu, holders.get(gpu.uuid, ""), read.ours) for gpu in history.gpus]
+    slots = [f"cpu:{n}" for n in range(read.cpu_slots)]
+    slots += sorted(device for device in holders if device not in slots)
+    return [Place(slot, None, holders.get(slot, "")) for slot in slots]
+
+
+def title_of(read: GpusRead | None, history: History, *, now: float, quiet_s: float) -> Text:
+    """Return how many GPUs there are and whose, or since when that is unknown and why."""
+    if quiet_s:
+        since = moment(now - quiet_s)
+        why = f"no answer for {text.duration(quiet_s)}, the driver may hang"
+        return Text(f"? unknown since {since}: {why}", "bold")
+    if read is None:
+        return Text("asking the driver …")
+    if history.failing_since is not None:
+        since = moment(history.failing_since)
+        return Text(f"? unknown since {since}: {harmless(read.reading.error)}", "bold")
+    busy = sum(device.startswith("cpu:") for device in read.holders)
+    cpu = f"{text.plural(read.cpu_slots, 'CPU slot')}, {busy} busy"
+    if not history.gpus:
+        return Text(f"{harmless(read.reading.error)}: runs take {cpu}")
+    ours = sum(gpu.uuid in read.holders for gpu in history.gpus)
+    others = sum(_is_others(gpu, read.holders) for gpu in history.gpus)
+    free = len(history.gpus) - ours - others
+    count = text.plural(len(history.gpus), "GPU")
+    trouble = f"  ({harmless(read.reading.error)})" if read.reading.error else ""
+    return Text(f"{count}: {ours} ours, {others} others', {free} free  ·  {cpu}{trouble}")
+
+
+def _is_others(gpu: Gpu, holders: Mapping[str, str]) -> bool:
+    return gpu.uuid not in holders and gpu.used_mib >= BUSY_MIB
+
+
+def gpu_columns(*, wide: bool) -> list[Column]:
+    """Return the columns; 79 cells in all, more where there is room."""
+    return [
+        Column("GPU", 24 if wide else 3),
+        Column("load", 17 if wide else 10),
+        Column("last minute", 30 if wide else 15),
+        Column("memory GiB", 10 if not wide else 22, right=not wide),
+        Column("heat", 4, right=True),
+        Column("power", 5, right=True),
+        Column("whose", 24, grows=True),
+    ]
+
+
+def gpu_row(place: Place, history: History, *, unknown: bool, wide: bool, now: float) -> Row:
+    """Return a GPU's cells; all dim where they are of an earlier time."""
+    gpu = place.gpu
+    assert gpu is not None  # the caller has asked
+    load = "?" if gpu.utilization is None else f"{gpu.utilization} %"
+    used = f"{gpu.used_mib / 1024:.1f}/{gpu.total_mib / 1024:.0f}"
+    bars = 12 if wide else 5
+    cells: list[list[Part]] = [
+        [(f"{gpu.index} {harmless(gpu.name)}" if wide else str(gpu.index), "strong")],
+        [(f"{telling.bar((gpu.utilization or 0) / 100, bars)}{load:>5}", "")],
+        [(history.line(gpu.uuid, 30 if wide else 15, now=now), "running")],
+        [
+            (
+                (f"{telling.bar(gpu.used_mib / max(1, gpu.total_mib), 12)} " if wide else "")
+                + used,
+                "",
+            )
+        ],
+        [("?" if gpu.temperature is None else f"{gpu.temperature}°", "")],
+        [("?" if gpu.power_w is None else f"{gpu.power_w}W", "")],
+        [whose(place)],
+    ]
+    if unknown:
+        return [[(said, "dim") for said, _ in cell] for cell in cells]
+    return cells
+
+
+def whose(place: Place) -> Part:
+    """Return who uses a GPU: a run of this lab, others by name, or nobody."""
+    if place.holder:
+        return f"▶ {harmless(place.holder)}", "running"
+    gpu = place.gpu
+    if gpu is None or not (gpu.processes or gpu.used_mib >= BUSY_MIB):
+        return "  free", "dim"
+    users = sorted({process.user for process in gpu.processes})
+    return f"× {harmless(', '.join(users)) or 'others'}", ""
+
+
+def slot_row(place: Place) -> Row:
+    """Return a CPU slot's cells."""
+    if place.holder:
+        return [[(place.device, "strong")], [("▶ busy", "running")], [(harmless(place.holder), "")]]
+    return [[(place.device, "strong")], [("  free", "dim")], [("", "")]]
+
+
+def detail_of(place: Place) -> Text:
+    """Return what a GPU is, and the processes on it, a line each."""
+    gpu = place.gpu
+    said = Text(no_wrap=True, overflow="ellipsis")
+    if gpu is None:
+        return said
+    said.append(f"GPU {gpu.index} {harmless(gpu.name)}", "bold")
+    said.append(f"  {harmless(gpu.uuid)}\n", "dim")
+    if place.holder:
+        said.append(f"▶ held by {harmless(place.holder)}\n")
+    for process in gpu.processes[:MOST_PROCESSES]:
+        memory = "?" if process.mib is None else f"{process.mib / 1024:.1f} GiB"
+        said.append(f"  pid {process.pid:<8} {harmless(process.user):<12} {memory:>10}")
+        folder = place.ours.get(process.pid, "")
+        said.append(f"  ▶ {harmless(folder)}\n" if folder else "  × not of this lab\n", "dim")
+    if not gpu.processes:
+        said.append("  no process on it\n", "dim")
+    if len(gpu.processes) > MOST_PROCESSES:
+        said.append(f"  and {len(gpu.processes) - MOST_PROCESSES} more\n", "dim")
+    return said

@@ -1,0 +1,223 @@
+"""What waits, for what, and in which order? The queue, which is put in order here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.text import Text
+from sqlite_utils import Database
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from cxrlab import text
+from cxrlab.harmless import harmless
+from cxrlab.lab import Lab
+from cxrlab.tui import lists, telling
+from cxrlab.tui.asking import Asking
+from cxrlab.tui.messages import Change, OpenRun, RegistryChanged, StopRun
+from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.strip import GpuStrip
+from cxrlab.tui.widgets.table import Column, Row, Table
+from store import queue
+from store.runs import Run
+
+WIDE = 120
+FIRST = 128
+"""Rows read when the screen opens."""
+
+HELD = "‖ held"
+
+
+class QueueScreen(Screen[None]):
+    """The runs that wait, the next one first. The cursor stays on its run while that moves."""
+
+    TITLE = "queue"
+    AUTO_FOCUS = "Table"
+    BINDINGS = [
+        Binding("enter", "open", "Open", tooltip="The run's state, log and settings."),
+        Binding("K,shift+up", "move(-1)", "Up", tooltip="Let the run change places upwards."),
+        Binding("J,shift+down", "move(1)", "Down", tooltip="Let the run change places downwards."),
+        Binding("f", "first", "First", tooltip="Put the run before all others."),
+        # before the table's, where h goes left
+        Binding("h", "hold", "Hold/let go", priority=True, tooltip="Hold the run, or let it go."),
+        Binding("s", "stop", "Stop", tooltip="Stop the run; asks first."),
+    ]
+
+    @dataclass
+    class Read(Message, bubble=False):
+        """A window of the queue, freshly read."""
+
+        view: lists.QueueView
+
+    def __init__(self, lab: Lab, *, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._lab = lab
+        self._clock = clock
+        self._view: lists.QueueView | None = None
+        self._window = (0, FIRST)
+        self._asking = Asking(self, lambda *asked: self.Read(lists.read_queue(lab, *asked)))
+
+    def compose(self) -> ComposeResult:
+        yield TopBar("queue", lab=self._lab.root.name)
+        yield Static(id="queue-title", classes="line quiet")
+        yield Table(cursor="row", frozen=2, id="queue")
+        yield Static(id="detail", classes="detail")
+        with Vertical(id="foot"):
+            yield GpuStrip()
+            yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.set_interval(10, self.redraw)
+
+    @on(RegistryChanged)
+    def read(self) -> None:
+        self._asking.ask(*self._window)
+
+    def on_screen_resume(self) -> None:
+        self.read()
+
+    @on(Table.RowsWanted)
+    def read_window(self, message: Table.RowsWanted) -> None:
+        self._window = (message.offset, message.limit)
+        self.read()
+
+    @on(Read)
+    def draw(self, message: Read) -> None:
+        before = self.selected
+        self._view = view = message.view
+        self.redraw()
+        at = next((i for i, run in enumerate(view.runs) if before and run.id == before.id), None)
+        if at is not None:
+            self.query_one(Table).move_to(view.offset + at)
+        self.describe()
+
+    def redraw(self) -> None:
+        """Draw what was read last; ages change by themselves."""
+        view = self._view
+        if view is None:
+            return
+        wide = self.size.width >= WIDE
+        rows = [
+            row_of(run, place, now=self._clock(), wide=wide)
+            for place, run in enumerate(view.runs, start=view.offset + 1)
+        ]
+        table = self.query_one(Table)
+        table.empty = "nothing waits: `1`, then `l` queues runs"
+        table.show(columns_of(wide=wide), rows, offset=view.offset, count=view.total)
+        held = f", {view.held:,} held" if view.held else ""
+        verb = "waits" if view.total == 1 else "wait"
+        said = f"{text.plural(view.total, 'run')} {verb}{held}; higher priority comes first"
+        self.query_one("#queue-title", Static).update(Text(said if view.total else "the queue"))
+
+    def on_resize(self) -> None:
+        self.redraw()
+
+    @on(Table.Moved)
+    def describe(self) -> None:
+        """Say in full what the run under the cursor waits for."""
+        run = self.selected
+        said = detail_of(run, now=self._clock()) if run is not None else Text()
+        self.query_one("#detail", Static).update(said)
+
+    @property
+    def selected(self) -> Run | None:
+        """The run under the cursor, where it has been read."""
+        if self._view is None:
+            return None
+        at = self.query_one(Table).row - self._view.offset
+        return self._view.runs[at] if 0 <= at < len(self._view.runs) else None
+
+    # -- keys
+
+    @on(Table.Chosen)
+    def action_open(self) -> None:
+        if self.selected is not None:
+            self.post_message(OpenRun(self.selected.id))
+
+    def action_move(self, places: int) -> None:
+        run = self.selected
+        if run is not None:
+            self._change(lambda db: queue.move(db, run.id, places))
+
+    def action_first(self) -> None:
+        run = self.selected
+        if run is not None:
+            self._change(lambda db: queue.put_first(db, [run.id]))
+
+    def action_hold(self) -> None:
+        run = self.selected
+        if run is not None:
+            self._change(lambda db: lists.hold_or_release(self._lab, db, run))
+
+    def action_stop(self) -> None:
+        if self.selected is not None:
+            self.post_message(StopRun(self.selected))
+
+    def _change(self, action: Callable[[Database], object]) -> None:
+        self.post_message(Change(action))
+
+
+def columns_of(*, wide: bool) -> list[Column]:
+    """Return the columns; 79 cells in all, more where there is room."""
+    columns = [
+        Column("", 4, right=True),
+        Column("run", 6),
+        Column("state", 9),
+        Column("method task labels", 26),
+        Column("prio", 4, right=True),
+    ]
+    if wide:
+        columns += [
+            Column("seed", 4, right=True),
+            Column("GPUs", 4, right=True),
+            Column("preset", 6),
+            Column("waiting", 9, right=True),
+        ]
+    return [*columns, Column("waits for", 23, grows=True)]
+
+
+def row_of(run: Run, place: int, *, now: float, wide: bool) -> Row:
+    """Return a run's cells; a sign and a word say that it is held."""
+    ratio = "" if run.ratio is None else f" {run.ratio} %"
+    state = (text.state(run.state), run.state) if run.held is None else (HELD, "stopped")
+    row: Row = [
+        [(str(place), "dim")],
+        [(run.id, "strong")],
+        [state],
+        [(harmless(f"{run.method} {run.task}{ratio}"), "")],
+        [(str(run.priority), "" if run.priority else "dim")],
+    ]
+    if wide:
+        row = [
+            *row,
+            [(str(run.seed), "")],
+            [(str(run.gpus), "")],
+            [(harmless(run.preset), "dim")],
+            [(text.duration(now - (run.queued or run.created)), "dim")],
+        ]
+    return [*row, [(reason_of(run), "")]]
+
+
+def reason_of(run: Run) -> str:
+    """Return what a run waits for, on one line."""
+    if run.held is not None:
+        return "you: `h` lets it go"
+    said = run.reason or (f"waits for {', '.join(run.needs)}" if run.needs else "its turn")
+    return harmless(said.removeprefix("waits for "))
+
+
+def detail_of(run: Run, *, now: float) -> Text:
+    """Return what a run is, how long it waits, and its whole reason."""
+    said = Text(no_wrap=True, overflow="ellipsis")
+    said.append(telling.name(run), "bold").append(f"  {harmless(run.preset)} preset")
+    said.append(f"  waiting for {text.duration(now - (run.queued or run.created))}", "dim")
+    said.append("\n")
+    if run.held is not None:
+        said.append(f"held {text.ago(run.held, now)}  ")
+    return said.append(harmless(run.reason) or f"waits for {reason_of(run)}")

@@ -31,7 +31,7 @@ from typing import IO, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import notify, refresh, runner, starting, text
+from cxrlab import notify, pruning, refresh, runner, starting, text
 from cxrlab.access import what
 from cxrlab.errors import CxrlabError
 from cxrlab.gpu_watch import Watch
@@ -171,6 +171,7 @@ class Agent:
         self.complaint = ""
         self.tellers: list[threading.Thread] = []
         self.watch = Watch()
+        self.keeper = pruning.Keeper()
 
     def ask_to_end(self, number: int, frame: object) -> None:
         """End after the present pass; runs go on."""
@@ -211,6 +212,7 @@ class Agent:
                 refresh.refresh(self.lab, db, wait_s=math.inf)
                 self.children += starting.give(self.lab, db, self.watch)
                 self.tell(db)
+                self.keeper.look(self.lab)
                 busy = runs.count(db, states=("queued", "running")) > 0
             finally:
                 db.conn.close()

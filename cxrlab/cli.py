@@ -52,6 +52,7 @@ COMMANDS: dict[str, Entry] = {
     "clone": Entry("Runs", "Launch a run again with some settings changed."),
     "rerun": Entry("Runs", "Run a finished run again, and compare bit for bit."),
     "rm": Entry("Runs", "Remove a run and its folder."),
+    "prune": Entry("Runs", "Remove checkpoints that nobody needs, to keep within a budget."),
     "grid": Entry("Results", "Print the grid: methods by tasks."),
     "compare": Entry("Results", "Say whether one method or run is better than another."),
     "gap": Entry("Results", "Tell how far cells are from their papers, and why that may be."),

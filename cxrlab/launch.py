@@ -23,7 +23,7 @@ from cxrlab.backends import local
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
-from store import runs
+from store import artifacts, runs
 from store.db import writing
 from trainers import catalog
 
@@ -63,7 +63,11 @@ def pretrainings(db: Database) -> list[plans.Pretraining]:
     finished.sort(key=lambda run: run.ended or 0.0, reverse=True)
     coming = runs.select(db, states=("queued", "blocked", "running"), task=catalog.PRETRAIN)
     # one that was made elsewhere has left its curves here, and no encoder
-    return [pretraining_of(run) for run in (*finished, *coming) if run.preset != FOREIGN]
+    return [
+        pretraining_of(run)
+        for run in (*finished, *coming)
+        if run.preset != FOREIGN and not _without_encoder(run)
+    ]
 
 
 def pretrained_named(db: Database, text: str) -> str:
@@ -89,12 +93,24 @@ def pretrained_named(db: Database, text: str) -> str:
             f"`--pretrained {text}`: {run.id} was made elsewhere, and its encoder is not here",
             "name the file of its weights",
         )
+    if _without_encoder(run):
+        raise Usage(
+            f"`--pretrained {text}`: the encoder of {run.id} was removed to keep within the budget",
+            "name the newer run that repeats it; `cxrlab runs --task pretrain` lists both",
+        )
     if run.state not in runs.THERE:
         raise Usage(
             f"`--pretrained {text}`: {run.id} is {run.state} and has no encoder",
             f"`cxrlab resume {run.id}` goes on with it",
         )
     return run.id
+
+
+def _without_encoder(run: runs.Run) -> bool:
+    """Return whether the encoder of a pre-training was removed to keep within a budget."""
+    folder = Path(run.folder)
+    removed = artifacts.removed_of(folder) if run.state == "succeeded" else {}
+    return str(ENCODER) in removed and not (folder / ENCODER).exists()
 
 
 def prepare(

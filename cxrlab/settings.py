@@ -109,6 +109,14 @@ class GridSettings:
 
 
 @dataclass(frozen=True)
+class CheckpointSettings:
+    """`[checkpoints]`: how much of the disk they may take."""
+
+    budget: int | None = None
+    """Bytes; None for any number."""
+
+
+@dataclass(frozen=True)
 class Place:
     """`[notify.NAME]`: somebody to tell. Addresses and passwords are named, never written down."""
 
@@ -141,4 +149,5 @@ class Settings:
     gpus: GpuSettings = field(default_factory=GpuSettings)
     grid: GridSettings = field(default_factory=GridSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
+    checkpoints: CheckpointSettings = CheckpointSettings()
     language: str = "en"

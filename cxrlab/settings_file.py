@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from cxrlab import columns
+from cxrlab import columns, text
 from cxrlab.errors import CxrlabError, Usage, nearest
 from cxrlab.settings import (
     ENDS,
@@ -21,6 +21,7 @@ from cxrlab.settings import (
     LANGUAGES,
     MAIL_KEYS,
     PRESETS,
+    CheckpointSettings,
     DataSettings,
     GpuSettings,
     GridSettings,
@@ -50,13 +51,15 @@ def read_settings(path: Path) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise Usage(f"{path} is not TOML: {error}") from None
     reader = _Reader(path, source)
-    reader.check_keys("", document, ("data", "launch", "gpus", "grid", "notify", "language"))
+    known = ("data", "launch", "gpus", "grid", "notify", "checkpoints", "language")
+    reader.check_keys("", document, known)
     return Settings(
         data=_data(reader, reader.table("", document, "data")),
         launch=_launch(reader, reader.table("", document, "launch")),
         gpus=_gpus(reader, reader.table("", document, "gpus")),
         grid=_grid(reader, reader.table("", document, "grid")),
         notify=_notify(reader, reader.table("", document, "notify")),
+        checkpoints=_checkpoints(reader, reader.table("", document, "checkpoints")),
         language=reader.choice("", document, "language", LANGUAGES, "en"),
     )
 
@@ -215,6 +218,17 @@ def _notify(reader: _Reader, table: Mapping[str, Any]) -> NotifySettings:
     return NotifySettings(on, tuple(_place(reader, name, table) for name in names))
 
 
+def _checkpoints(reader: _Reader, table: Mapping[str, Any]) -> CheckpointSettings:
+    reader.check_keys("checkpoints", table, ("budget",))
+    if "budget" not in table:
+        return CheckpointSettings()
+    given = table["budget"]
+    size = text.bytes_of(given) if isinstance(given, str) else given
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        reader.fail("checkpoints", "budget", f'is `{given}`; expected a size like "200 GiB"')
+    return CheckpointSettings(size)
+
+
 def _place(reader: _Reader, name: str, tables: Mapping[str, Any]) -> Place:
     given, where = reader.table("notify", tables, name), f"notify.{name}"
     form = reader.choice(where, given, "form", FORMS, "")
@@ -341,6 +355,11 @@ def template() -> str:
 # server = "smtp.example.org:587"
 # user = "cxrlab"
 # password_env = "CXRLAB_SMTP_PASSWORD"
+
+# How much of the disk checkpoints may take. The agent then removes those that nobody needs, oldest
+# first; `cxrlab prune --dry-run` lists them. What a cell cites always stays.
+[checkpoints]
+# budget = "200 GiB"
 
 # Where the data lies. `cxrlab data list` shows which are found.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kKMGTP])(i)?)?B?")
 
 NOTHING = "-"
 """Stands where there is no number."""
@@ -72,6 +75,15 @@ def size(count: float | None) -> str:
         if value < 1023.95:
             return f"{value:.1f} {unit}"
     return f"{value / 1024:.1f} TiB"
+
+
+def bytes_of(said: str) -> int | None:
+    """Return the number of bytes that `200 GiB`, `1.5TB` or `1000` says; None where none."""
+    found = _SIZE.fullmatch(said.strip())
+    if found is None:
+        return None
+    power = 0 if not found[2] else "KMGTP".index(found[2].upper()) + 1
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
 from store import runs
-from store.db import StoreError
+from store.db import StoreError, writing
+
+REMOVED = "removed.json"
+"""The file of a run folder that says which of its checkpoints were removed, and when."""
 
 
 class Artifact(NamedTuple):
@@ -22,6 +26,8 @@ class Artifact(NamedTuple):
     saved: float | None
     sha256: str | None
     caption: str
+    removed: float | None = None
+    """When it was removed to keep within a budget; None where it was not."""
 
 
 class Encoder(NamedTuple):
@@ -44,13 +50,31 @@ def of_run(db: Database, run_id: str, kind: str | None = None) -> list[Artifact]
     folder = Path(runs.get(db, run_id).folder)
     rows = db.conn.execute(
         f"""
-        select kind, path, step, saved, sha256, caption from artifacts
+        select kind, path, step, saved, sha256, caption, removed from artifacts
         where run = :run {"" if kind is None else "and kind = :kind"}
         order by saved desc, id desc
         """,
         {"run": runs.seq_of(db, run_id), "kind": kind},
     )
     return [Artifact(row[0], folder / row[1], *row[2:]) for row in rows]
+
+
+def mark_removed(db: Database, run_id: str, path: str, *, at: float) -> None:
+    """Note that a file of a run was removed; `path` is within its folder."""
+    with writing(db):
+        db.conn.execute(
+            "update artifacts set removed = :at where run = :run and path = :path",
+            {"run": runs.seq_of(db, run_id), "path": path, "at": at},
+        )
+
+
+def removed_of(folder: Path) -> dict[str, Any]:
+    """Return what a run folder says of its checkpoints that were removed, by path within it."""
+    try:
+        said = json.loads((folder / REMOVED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def newest_encoder(db: Database, method: str, *, preset: str | None = None) -> Encoder:
@@ -66,6 +90,7 @@ def newest_encoder(db: Database, method: str, *, preset: str | None = None) -> E
         select r.id, r.folder, a.path, r.recipe, a.saved, a.sha256
         from runs r join artifacts a on a.run = r.seq and a.kind = 'encoder'
         where r.method = :method and r.task = 'pretrain' and r.state = 'succeeded'
+          and a.removed is null
           {"" if preset is None else "and r.preset = :preset"}
         order by a.saved desc, r.seq desc limit 1
         """,

@@ -241,7 +241,7 @@ def _add_artifact(
         insert into artifacts (run, kind, path, step, saved, sha256, caption)
         values (:run, :kind, :path, :step, :t, :sha256, :caption)
         on conflict do update set step = excluded.step, saved = excluded.saved,
-          sha256 = excluded.sha256, caption = excluded.caption
+          sha256 = excluded.sha256, caption = excluded.caption, removed = null
         """,
         {
             "run": taking.seq,

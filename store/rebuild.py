@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from store import intake, runs
+from store import artifacts, intake, runs
 from store.db import StoreError, writing
 
 NEVER_STARTED = "never started; the queue is not kept in run folders"
@@ -131,6 +131,9 @@ def _remake(db: Database, found: _Found) -> None:
     else:
         runs.add(db, [run], at=found.created)
     intake.take_in(db, run.id, Path(run.folder))
+    for path, said in artifacts.removed_of(Path(run.folder)).items():
+        if isinstance(said, dict) and not (Path(run.folder) / path).exists():
+            artifacts.mark_removed(db, run.id, path, at=float(said.get("at") or found.created))
     _add_attempts(db, found)
     _settle(db, found, known=bool(known))
 

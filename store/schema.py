@@ -370,6 +370,11 @@ def _shared_devices(db: Database) -> None:
         db.conn.execute(statement)
 
 
+def _removed(db: Database) -> None:
+    """Say of a checkpoint that it was removed to keep within a budget."""
+    db.conn.execute("alter table artifacts add column removed real")
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _first,
     _data_versions,
@@ -380,4 +385,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     _cell_groups,
     _spreads,
     _shared_devices,
+    _removed,
 ]

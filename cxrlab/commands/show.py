@@ -100,7 +100,13 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
         "result": document,
         "attempts": [attempt._asdict() for attempt in results.attempts(db, run.id)],
         "checkpoints": [
-            {"kind": a.kind, "path": str(a.path), "step": a.step, "sha256": a.sha256}
+            {
+                "kind": a.kind,
+                "path": str(a.path),
+                "step": a.step,
+                "sha256": a.sha256,
+                "removed": None if a.path.exists() else a.removed,
+            }
             for a in saved
             if a.kind != "sample"
         ],
@@ -171,10 +177,7 @@ def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
     for name, encoder in zip(("encoder", *["from"] * 9), known["descent"], strict=False):
         lines += origin_told(name, encoder, columns=columns)
     for saved in known["checkpoints"]:
-        step = f", step {saved['step']}" if saved["step"] is not None else ""
-        lines += labelled(saved["kind"], f"{saved['path']}{step}", columns=columns)
-        if saved["sha256"]:
-            lines += labelled("", f"sha256 {saved['sha256']}", columns=columns)
+        lines += checkpoint_told(saved, columns=columns)
     lines += code_told(known, columns=columns)
     lines += machine_told(known["made_of"], columns=columns)
     for attempt in known["attempts"]:
@@ -251,6 +254,18 @@ def data_told(data: dict[str, Any] | None, *, columns: int) -> list[str]:
     if data["other_data"]:
         said = f"version {data['version']} was other data in {', '.join(data['other_data'])}"
         lines += labelled("", said, columns=columns)
+    return lines
+
+
+def checkpoint_told(saved: dict[str, Any], *, columns: int) -> list[str]:
+    """Return the lines on one checkpoint: where it lies, or that it was removed."""
+    step = f", step {saved['step']}" if saved["step"] is not None else ""
+    lines = labelled(saved["kind"], f"{saved['path']}{step}", columns=columns)
+    if saved["removed"]:
+        day = time.strftime("%Y-%m-%d", time.localtime(saved["removed"]))
+        lines += labelled("", f"removed to keep within the budget on {day}", columns=columns)
+    if saved["sha256"]:
+        lines += labelled("", f"sha256 {saved['sha256']}", columns=columns)
     return lines
 
 

@@ -34,7 +34,8 @@ MODULES = (
     "runs", "queue", "notices", "points", "artifacts", "results", "cells", "finished", "claims",
     "intake", "matching", "offspring", "peaks", "predecessors", "work",
 )  # fmt: skip
-NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words", "finished.start_of"}
+NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words", "finished.start_of",
+            "artifacts.removed_of"}  # fmt: skip
 
 QUERIES: dict[str, Callable[[Any], object]] = {
     "runs.get": lambda db: runs.get(db, "aaaaaa"),
@@ -53,6 +54,7 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     ],
     "queue.next_queued": lambda db: queue.next_queued(db, 3),
     "queue.unexplained": lambda db: queue.unexplained(db, 3),
+    "artifacts.mark_removed": lambda db: artifacts.mark_removed(db, "aaaaaa", "a.pt", at=1.0),
     "notices.due": lambda db: notices.due(db, ("failed", "succeeded"), since=1.0),
     "notices.take": lambda db: notices.take(db, runs.get(db, "aaaaaa")),
     "queue.waiting": lambda db: queue.waiting(db),

@@ -210,7 +210,8 @@ class Agent:
             db = open_store(self.lab.registry)
             try:
                 refresh.refresh(self.lab, db, wait_s=math.inf)
-                self.children += starting.give(self.lab, db, self.watch)
+                for child in starting.give(self.lab, db, self.watch):
+                    self.children.append(child)
                 self.tell(db)
                 self.keeper.look(self.lab)
                 busy = runs.count(db, states=("queued", "running")) > 0

@@ -78,6 +78,24 @@ GpuCount = Annotated[
         "--gpus", metavar="N|cpu", help="GPUs of each new run. [default: one where there is one]"
     ),
 ]
+GpuMemory = Annotated[
+    float | None,
+    typer.Option(
+        "--gpu-memory",
+        metavar="GIB",
+        min=0.1,
+        help="Memory of each GPU that a run needs. [default: what earlier ones like it took]",
+    ),
+]
+ShareGpu = Annotated[
+    bool | None,
+    typer.Option(
+        "--share/--no-share",
+        help="Let other runs of the lab use its GPUs too, as far as memory allows. "
+        "[default: the lab's]",
+        show_default=False,
+    ),
+]
 LikeMethod = Annotated[
     str | None,
     typer.Option(

@@ -8,16 +8,34 @@ between the tensors, come on top.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sqlite_utils import Database
 
 from store import peaks
-from store.runs import Run
 
 CONTEXT_MIB = 512
 BESIDE_OTHERS = 1.1
 """What a run that shares is given of what was measured: a neighbour must not starve it."""
+
+
+class Coming(Protocol):
+    """A run, or one that is to be."""
+
+    @property
+    def method(self) -> str: ...  # noqa: D102
+    @property
+    def task(self) -> str: ...  # noqa: D102
+    @property
+    def preset(self) -> str: ...  # noqa: D102
+    @property
+    def recipe(self) -> str: ...  # noqa: D102
+    @property
+    def gpus(self) -> int: ...  # noqa: D102
+    @property
+    def gpu_mib(self) -> int | None: ...  # noqa: D102
+    @property
+    def share(self) -> bool | None: ...  # noqa: D102
 
 
 class Demand(NamedTuple):
@@ -40,7 +58,7 @@ class Demands:
         self._share = share
         self._known: dict[tuple[str, str, str, str], float | None] = {}
 
-    def of(self, run: Run) -> Demand:
+    def of(self, run: Coming) -> Demand:
         """Return what a run asks for; only one whose memory is known shares."""
         share = self._share if run.share is None else run.share
         if run.gpu_mib is not None:
@@ -51,7 +69,7 @@ class Demands:
         factor = BESIDE_OTHERS if share else 1.0
         return Demand(run.gpus, math.ceil(peak * 1024 * factor) + CONTEXT_MIB, share=share)
 
-    def _peak_gib(self, run: Run) -> float | None:
+    def _peak_gib(self, run: Coming) -> float | None:
         key = (run.method, run.task, run.preset, run.recipe)
         if key not in self._known:
             self._known[key] = peaks.peak(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from cxrlab import whose
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.lab import Lab
 from store.claims import Claim
+
+logger = logging.getLogger("cxrlab.agent")
 
 WANTED_S = 1.0
 """How often to read while runs wait for a GPU."""
@@ -62,6 +65,7 @@ class Watch:
         self._followed: Reading | None = None
         self._thread: threading.Thread | None = None
         self._noted: tuple[float, str] = (0.0, "")
+        self._told: set[str] = set()
 
     def look(self, lab: Lab, claims: Sequence[Claim], *, wanted: bool) -> whose.Sight:
         """Return what is known of the GPUs, and have them read again when that is due.
@@ -81,6 +85,7 @@ class Watch:
         if not reading.known:
             if self.unknown_since is None:
                 self.unknown_since = reading.at
+                logger.warning("the GPUs are not known: %s", reading.error)
             self._note(lab)
             return whose.Sight("unknown", (), reading.error, self.unknown_since)
         self.unknown_since = None
@@ -99,6 +104,7 @@ class Watch:
             usable={gpu.uuid for gpu in reading.gpus if may_use(gpu.index, gpu.uuid)},
             now=now,
         )
+        self._tell(cards)
         fresh = time.monotonic() - self._came_at <= FRESH_S
         return whose.Sight("known" if fresh else "stale", cards, reading.error)
 
@@ -128,6 +134,20 @@ class Watch:
                 reading = Reading((), words, time.time(), known=False)
             self._reading, self._came_at = reading, time.monotonic()
             self._answered.set()
+
+    def _tell(self, cards: Sequence[whose.Card]) -> None:
+        """Say once what befalls a GPU while runs hold it: it vanishes, or others come."""
+        words = set()
+        for card in cards:
+            runs = ", ".join(claim.run for claim in card.claims)
+            if card.word == "gone":
+                words.add(f"{card.uuid}, on which {runs} runs, is gone; the run is left alone")
+            elif card.claims and card.others and card.gpu is not None:
+                names = ", ".join(user.name or "somebody" for user in card.others)
+                words.add(f"GPU {card.gpu.index}, on which {runs} runs, is used by {names} too")
+        for word in sorted(words - self._told):
+            logger.warning("%s", word)
+        self._told = words
 
     def _note(self, lab: Lab) -> None:
         """Write down what only time shows, when it has changed, and now and then."""

@@ -104,7 +104,8 @@ def numbers(cards: Sequence[Card]) -> str:
     for _, run in itertools.groupby(enumerate(found), key=lambda pair: pair[1] - pair[0]):
         span = [index for _, index in run]
         spans += [f"{span[0]}-{span[-1]}"] if len(span) > 2 else [str(index) for index in span]
-    spans += [card.uuid for card in cards if card.gpu is None]
+    if not found:
+        return ", ".join(card.uuid for card in cards)
     return f"{'GPU' if len(cards) == 1 else 'GPUs'} {', '.join(spans)}"
 
 

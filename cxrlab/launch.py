@@ -8,6 +8,7 @@ one transaction. Starting them is the agent's matter.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -141,6 +142,14 @@ def prepare(
             there = None if plan.steps[index].again else standing(db, run)
             prepared[index] = Prepared(plan.steps[index], run, _placed(answer, run), there)
     return [prepared[index] for index in sorted(prepared)]
+
+
+def asking(
+    prepared: Sequence[Prepared], *, gpu_gib: float | None = None, share: bool | None = None
+) -> list[Prepared]:
+    """Return what was prepared with what its runs ask of a GPU; None for as learnt, as the lab."""
+    mib = None if gpu_gib is None else math.ceil(gpu_gib * 1024)
+    return [one._replace(run=one.run._replace(gpu_mib=mib, share=share)) for one in prepared]
 
 
 def carry_out(

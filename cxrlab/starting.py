@@ -11,7 +11,7 @@ import math
 import re
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -31,18 +31,19 @@ _AT_ONCE = 1000
 _DIGITS = re.compile(r"\d+")
 
 
-def give(lab: Lab, db: Database, watch: Watch) -> list[subprocess.Popen[bytes]]:
+def give(lab: Lab, db: Database, watch: Watch) -> Iterator[subprocess.Popen[bytes]]:
     """Start the queued runs there is room for, in their order; tell the others why not.
 
-    Returns:
-        The runners of those that were started.
+    Yields:
+        The runner of each that was started, at once.
     """
     queued = [run for run in queue.next_queued(db, _AT_ONCE) if not distrusts(lab, db, run)]
     facts = gather(lab, db, watch, wanted=any(run.gpus for run in queued))
     decided = giving.decide(queued, facts)
-    started = [start(lab, db, decision) for decision in decided if decision.devices]
+    for decision in decided:
+        if decision.devices and (child := start(lab, db, decision)):
+            yield child
     explain(db, [decision for decision in decided if not decision.devices])
-    return [child for child in started if child is not None]
 
 
 def gather(lab: Lab, db: Database, watch: Watch, *, wanted: bool) -> giving.Facts:

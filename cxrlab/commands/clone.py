@@ -44,6 +44,8 @@ def clone(
         (model,) = named(db, [run])
         step = cloning.step_of(db, model, changes=settings(sets or []), seed=seed)
         (prepared,) = launching.prepare(lab, db, Plan((step,)), gpus=model.gpus, priority=priority)
+        gib = None if model.gpu_mib is None else model.gpu_mib / 1024
+        (prepared,) = launching.asking([prepared], gpu_gib=gib, share=model.share)
         changed = cloning.differences(cloning.configuration(model), prepared.config)
         told = {"clone_of": model.id, "differences": [each._asdict() for each in changed]}
         if not as_json:

@@ -10,7 +10,9 @@ import typer
 from cxrlab import completion
 from cxrlab.access import AsJson, opened
 from cxrlab.asked import (
+    GpuMemory,
     Preset,
+    ShareGpu,
     every,
     gpus_asked,
     methods_asked,
@@ -90,6 +92,8 @@ def launch(
         str | None,
         typer.Option(metavar="N|cpu", help="GPUs of each run. [default: one where there is one]"),
     ] = None,
+    gpu_memory: GpuMemory = None,
+    share: ShareGpu = None,
     priority: Annotated[
         int, typer.Option(metavar="N", help="Runs of a higher one start first.")
     ] = 0,
@@ -135,7 +139,9 @@ def launch(
         plan = plans.plan(wants, launching.pretrainings(db))
         tell_copy(lab, plan)
         prepared = launching.prepare(lab, db, plan, gpus=number, priority=priority)
+        prepared = launching.asking(prepared, gpu_gib=gpu_memory, share=share)
         telling.tell_space(db, prepared)
+        telling.tell_memory(lab, db, prepared)
         if dry_run:
             telling.tell_plan(prepared, as_json=as_json)
             return

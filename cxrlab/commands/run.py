@@ -9,6 +9,7 @@ import typer
 
 from cxrlab import completion
 from cxrlab.access import AsJson, opened
+from cxrlab.asked import GpuMemory, ShareGpu
 
 
 def run(
@@ -66,6 +67,8 @@ def run(
         str | None,
         typer.Option(metavar="N|cpu", help="GPUs it takes. [default: one where there is one]"),
     ] = None,
+    gpu_memory: GpuMemory = None,
+    share: ShareGpu = None,
     priority: Annotated[
         int, typer.Option(metavar="N", help="Runs of a higher one start first.")
     ] = 0,
@@ -87,7 +90,13 @@ def run(
     from cxrlab import agent, console, launch, own
     from cxrlab.asked import gpus_asked
     from cxrlab.commands.launch import waited_for
-    from cxrlab.exports.launched import launched_facts, tell_launched, tell_plan, tell_space
+    from cxrlab.exports.launched import (
+        launched_facts,
+        tell_launched,
+        tell_memory,
+        tell_plan,
+        tell_space,
+    )
 
     number = gpus_asked(gpus)
     with opened(ctx) as (lab, db):
@@ -105,8 +114,9 @@ def run(
             priority=priority,
             again=again,
         )
-        prepared = own.prepare(lab, db, asked)
+        (prepared,) = launch.asking([own.prepare(lab, db, asked)], gpu_gib=gpu_memory, share=share)
         tell_space(db, [prepared])
+        tell_memory(lab, db, [prepared])
         if dry_run:
             tell_plan([prepared], as_json=as_json)
             return

@@ -29,6 +29,8 @@ def of_run(run: Run) -> dict[str, Any]:
         "parent": run.parent,
         "needs": list(run.needs),
         "gpus": run.gpus,
+        "gpu_mib": run.gpu_mib,
+        "share": run.share,
         "priority": run.priority,
         "held": run.held,
         "attempt": run.attempt,

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from cxrlab import console, disk, naming, text
+from cxrlab import console, disk, gpu_memory, gpu_words, naming, text
 from cxrlab.access import what
 from cxrlab.exports import facts
+from cxrlab.lab import Lab
 from cxrlab.launch import Launched, Prepared
 from store import runs
 
@@ -37,6 +38,22 @@ def tell_space(db: Database, prepared: Sequence[Prepared]) -> None:
         console.say(f"{'it' if len(new) == 1 else 'they'} {told}")
 
 
+def tell_memory(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> None:
+    """Say how much of a GPU new runs will be given, and which take a whole one though they share.
+
+    Of runs that take whole GPUs, and of which nothing is known, nothing is said.
+    """
+    new = [one.run for one in prepared if not one.there and one.run.gpus]
+    demands = gpu_memory.Demands(db, share=lab.settings.gpus.share)
+    known = [mib for run in new if (mib := demands.of(run).mib) is not None]
+    if known:
+        least, most = gpu_words.gib(min(known)), gpu_words.gib(max(known))
+        said = most if least == most else f"{least} to {most}"
+        console.say(f"{'it needs' if len(known) == 1 else 'each needs'} about {said} of a GPU")
+    if len(known) < len(new) and any(run.share for run in new):
+        console.say("how much of a GPU is not known; whole ones are taken: `--gpu-memory GIB`")
+
+
 def planned_facts(one: Prepared) -> dict[str, Any]:
     """Return one step of a plan as JSON; its `id` is that of the run that is there, or null."""
     if one.there:
@@ -54,6 +71,8 @@ def planned_facts(one: Prepared) -> dict[str, Any]:
         "name": naming.name(one.run.command),
         "parent": one.run.parent,
         "gpus": one.run.gpus,
+        "gpu_mib": one.run.gpu_mib,
+        "share": one.run.share,
         "command": one.run.command,
         "new": True,
         "why": one.step.why,

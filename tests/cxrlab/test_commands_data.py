@@ -150,49 +150,6 @@ def test_a_queue_without_an_agent_is_a_warning(lab: Lab, new_run: Any) -> None:
     assert checkup.waiting(lab).fix == "cxrlab agent start"
 
 
-def gpus_file(tmp_path: Path) -> str:
-    path = tmp_path / "gpus.json"
-    gpu = {
-        "index": 0, "uuid": "GPU-a", "name": "NVIDIA H200", "used_mib": 20480, "total_mib": 144384,
-        "utilization": 97, "temperature": 61, "power_w": 512,
-        "processes": [[1, "ada", 10240], [2, "bob", None]],
-    }  # fmt: skip
-    idle = {"index": 1, "uuid": "GPU-b", "name": "NVIDIA H200", "used_mib": 0, "total_mib": 144384}
-    path.write_text(json.dumps([gpu, idle]))
-    return str(path)
-
-
-def test_gpus_are_shown_with_load_users_and_the_run_that_holds_them(
-    lab: Lab, db: Any, new_run: Any, tmp_path: Path
-) -> None:
-    from store import claims
-
-    run = new_run()
-    claims.claim(db, run.id, ["GPU-a"])
-    fake = gpus_file(tmp_path)
-    said = invoke("--lab", str(lab.root), "gpus", CXRLAB_FAKE_GPUS=fake)
-    for part in ("97 %", "61 °C", "512 W", "20.0/141.0 GiB", "not for runs"):
-        assert part in said.stdout
-    assert f"ours: {run.id}, beside ada, 10 GiB; bob" in " ".join(said.stdout.split())
-    told = json.loads(
-        invoke("--lab", str(lab.root), "gpus", "--json", CXRLAB_FAKE_GPUS=fake).stdout
-    )
-    assert [gpu["run"] for gpu in told["gpus"]] == [run.id, None]
-    assert [gpu["owner"] for gpu in told["gpus"]] == ["ours", "left out"]
-    assert told["gpus"][0]["others"] == [
-        {"user": "ada", "mib": 10240},
-        {"user": "bob", "mib": None},
-    ]
-    assert told["error"] == ""
-
-
-def test_without_gpus_it_says_so_and_succeeds(tmp_path: Path) -> None:
-    (tmp_path / "none.json").write_text("[]")
-    result = invoke("gpus", CXRLAB_FAKE_GPUS=str(tmp_path / "none.json"))
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert "no GPU is there" in result.stderr
-
-
 def test_the_dashboard_without_a_terminal_names_what_works_without_one(lab: Lab) -> None:
     result = invoke("--lab", str(lab.root), "tui")
     assert result.exit_code == 2

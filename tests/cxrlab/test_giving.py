@@ -150,11 +150,15 @@ def test_the_lab_holds_no_more_gpus_than_it_may() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "words"), [("mig", "GPU 0 is in MIG mode and left alone"), ("gone", "GPU 0 is gone")]
+    ("cannot", "words"),
+    [
+        (card(0, "mig"), "GPU 0 is in MIG mode and left alone"),
+        (whose.Card("GPU-f3", "gone", None), "GPU-f3 is gone"),
+    ],
 )
-def test_gpus_that_cannot_be_given_are_left_alone_and_named(word: Any, words: str) -> None:
-    assert reason(run(), card(0, word)) == f"needs 1 GPU; there are none for this lab; {words}"
-    assert reason(run(), card(0, word), held(1)).startswith(f"needs 1 GPU; {words}; GPU 1")
+def test_gpus_that_cannot_be_given_are_left_alone_and_named(cannot: whose.Card, words: str) -> None:
+    assert reason(run(), cannot) == f"needs 1 GPU; there are none for this lab; {words}"
+    assert reason(run(), cannot, held(1)).startswith(f"needs 1 GPU; {words}; GPU 1")
 
 
 def test_gpus_that_are_not_known_make_gpu_runs_wait_and_cpu_runs_go_on(

@@ -172,3 +172,29 @@ def test_a_root_given_in_another_form_is_left_to_the_person(made: labs.Lab) -> N
 def test_a_data_set_that_is_none_has_no_root_to_set(made: labs.Lab) -> None:
     with pytest.raises(NotFound, match="siimm"):
         labs.set_data_root(made, "siimm", root=Path("/a"))
+
+
+def test_gpus_for_runs_are_all_some_many_or_named(made: labs.Lab) -> None:
+    def usable(said: str) -> tuple[list[int], int | None]:
+        launch = written(made, f"[launch]\n{said}\n").launch
+        uuids = ["GPU-4f3a", "GPU-77b0", "GPU-4fff"]
+        return [i for i, uuid in enumerate(uuids) if launch.may_use(i, uuid)], launch.most_gpus
+
+    assert usable("") == ([0, 1, 2], None)
+    assert usable("gpus = 2") == ([0, 1, 2], 2)
+    assert usable("gpus = 0") == ([], 0)
+    assert usable('gpus = [1, "GPU-4f3"]') == ([0, 1], None)
+
+
+@pytest.mark.parametrize("value", ["-1", "true", '"some"', "[true]", '[""]', "1.5"])
+def test_gpus_that_are_neither_a_number_nor_a_list_are_refused(made: labs.Lab, value: str) -> None:
+    assert (
+        "expected a number, a list or all" in complaint(made, f"[launch]\ngpus = {value}").message
+    )
+
+
+def test_when_a_gpu_is_somebody_elses_is_a_setting(made: labs.Lab) -> None:
+    said = "[gpus]\nbusy_mib = 900\nsettle_s = 0\nshare = true\nshare_gib = 40\n"
+    assert written(made, said).gpus == known.GpuSettings(900, 0.0, True, 40.0)
+    assert "expected true or false" in complaint(made, "[gpus]\nshare = 1").message
+    assert "expected a number from 0" in complaint(made, "[gpus]\nsettle_s = -1").message

@@ -22,8 +22,6 @@ from cxrlab.probe import Probe, ProbeError, driver_installed
 FAKE_VARIABLE = "CXRLAB_FAKE_GPUS"
 """Names a JSON file to read instead of asking the driver; for trying things out without GPUs."""
 
-_MARK = f"{runner.FOLDER_MARK}=".encode()
-
 
 class GpuProcess(NamedTuple):
     """A process on a GPU; `mib` is None where the driver does not tell."""
@@ -76,7 +74,7 @@ def read_gpus() -> Reading:
         if not driver_installed():
             return Reading((), "no NVIDIA driver is installed", at)
         return _told(_probe().ask(), at)
-    except (ProbeError, OSError, ValueError, TypeError, KeyError) as error:
+    except (ProbeError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         return Reading((), str(error) or type(error).__name__, at, known=False)
 
 
@@ -106,18 +104,12 @@ def _gpus(items: Sequence[dict[str, Any]]) -> tuple[Gpu, ...]:
     found = []
     blank = {"utilization": None, "temperature": None, "power_w": None}
     for item in items:
-        processes = tuple(_process(GpuProcess(*each)) for each in item.get("processes", ()))
+        processes = tuple(_process(each) for each in item.get("processes", ()))
         found.append(Gpu(**{**blank, **item, "processes": processes}))
     return tuple(found)
 
 
-def _process(process: GpuProcess) -> GpuProcess:
+def _process(given: Sequence[Any]) -> GpuProcess:
     """Return a process with the folder of the run that it works for."""
-    try:
-        environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # gone, or somebody else's
-        return process
-    for item in environment:
-        if item.startswith(_MARK):
-            return process._replace(folder=os.fsdecode(item.removeprefix(_MARK)))
-    return process
+    process = GpuProcess(*given)
+    return process._replace(folder=runner.folder_of(process.pid))

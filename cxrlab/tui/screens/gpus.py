@@ -14,9 +14,10 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from cxrlab import text
-from cxrlab.gpus import BUSY_MIB, Gpu
+from cxrlab.gpus import Gpu
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
+from cxrlab.settings import GpuSettings
 from cxrlab.tui import telling
 from cxrlab.tui.history import History, moment
 from cxrlab.tui.messages import GpusRead, OpenRun
@@ -153,7 +154,7 @@ def title_of(read: GpusRead | None, history: History, *, now: float, quiet_s: fl
 
 
 def _is_others(gpu: Gpu, holders: Mapping[str, str]) -> bool:
-    return gpu.uuid not in holders and gpu.used_mib >= BUSY_MIB
+    return gpu.uuid not in holders and gpu.used_mib >= GpuSettings.busy_mib
 
 
 def gpu_columns(*, wide: bool) -> list[Column]:
@@ -201,7 +202,7 @@ def whose(place: Place) -> Part:
     if place.holder:
         return f"▶ {harmless(place.holder)}", "running"
     gpu = place.gpu
-    if gpu is None or not (gpu.processes or gpu.used_mib >= BUSY_MIB):
+    if gpu is None or not (gpu.processes or gpu.used_mib >= GpuSettings.busy_mib):
         return "  free", "dim"
     users = sorted({process.user for process in gpu.processes})
     return f"× {harmless(', '.join(users)) or 'others'}", ""

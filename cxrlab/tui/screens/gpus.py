@@ -27,6 +27,7 @@ from cxrlab.tui.widgets.table import Column, Part, Row, Table
 
 WIDE = 120
 MOST_PROCESSES = 30
+BUSY_MIB = GpuSettings().busy_mib
 
 
 class Place(NamedTuple):

@@ -102,6 +102,34 @@ def reordered(plan: plans.Plan, order: Sequence[int]) -> plans.Plan:
     )
 
 
+def timed(
+    lab: Lab, db: Database, plan: plans.Plan, *, preset: str, gpus: int
+) -> tuple[list[Job], Mapping[int, schedule.Span]]:
+    """Return the steps of a plan as jobs with the time each takes, and when each would run.
+
+    As if nothing else ran or waited. A step whose like was never measured has no time and no span.
+
+    Args:
+        lab: where the runs will be.
+        db: its registry, open.
+        plan: what is to be queued.
+        preset: of its runs.
+        gpus: how many each of them takes.
+    """
+    reading = gpu_readings.read_gpus() if lab.settings.launch.gpus != 0 and gpus else None
+    there = len(reading.gpus) if reading else 0
+    allowed = lab.settings.launch.gpus
+    jobs = Reader(lab, db, Asked(preset=preset, gpus=gpus)).timed(_steps(plan, [], gpus))
+    spans = schedule.spans(
+        jobs,
+        range(len(jobs)),
+        gpus=there if allowed == "all" else min(there, allowed),
+        cpu_slots=lab.settings.launch.cpu_slots,
+        limits=lab.settings.launch.limits,
+    )
+    return jobs, spans
+
+
 def _wants(lab: Lab, db: Database, asked: Asked) -> list[plans.Want]:
     """Return every run that the part of the grid that was asked for consists of."""
     for method in asked.methods:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from cxrlab import asked
+from cxrlab import sweeping
 from cxrlab.errors import CxrlabError, Usage
-from cxrlab.plan import Overrides
 
 GPUS: dict[str, int | None] = {"auto": None, "cpu": 0, "1": 1, "2": 2, "4": 4, "8": 8}
 """What can be chosen for the GPUs of each run, and what the engine makes of it."""
@@ -37,8 +36,10 @@ def seeds_of(typed: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def settings_of(typed: str) -> Overrides:
-    """Return the settings of `blr=1e-4 pretrain.epochs=20`, as `--set` takes them.
+def settings_of(typed: str) -> list[sweeping.Settings]:
+    """Return the settings of `blr=1e-4,3e-4 pretrain.epochs=20`, each combination for itself.
+
+    As `--set` takes them: several values of one are a run for each.
 
     Raises:
         Usage: one of the words is no setting, or a quotation mark is open.
@@ -50,7 +51,7 @@ def settings_of(typed: str) -> Overrides:
     for word in words:
         if not word.partition("=")[1]:
             raise Usage(f"`{word}` sets nothing", "write `KEY=VALUE`, with blanks between them")
-    return asked.settings(words)
+    return sweeping.combinations(words, [])
 
 
 def priority_of(typed: str) -> int:

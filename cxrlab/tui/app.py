@@ -76,6 +76,7 @@ class CxrlabApp(App[None]):
     TITLE = "cxrlab"
     CSS_PATH = "app.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
     BINDINGS = [
         Binding("1", "switch_mode('grid')", "Grid", show=False, tooltip="The comparison grid."),
         Binding("2", "switch_mode('runs')", "Runs", show=False, tooltip="Every run."),
@@ -325,7 +326,7 @@ class CxrlabApp(App[None]):
         lines = []
         for one in message.launched:
             ratio = "" if one.ratio is None else f" {one.ratio} %"
-            what = one.state if one.new else f"{one.state}, was there already"
+            what = one.state if one.new else f"{one.state}, {one.why}"
             lines.append(f"{one.id} {one.method} {one.task}{ratio} seed {one.seed}: {what}")
         self._say("\n".join(lines[:10]), severity="information")
 

@@ -306,7 +306,7 @@ async def test_enter_in_the_filling_queues_all_that_is_listed(
         await until(pilot, lambda: app.screen.query_one(Table).count == 1)
         await pilot.press("f")
         await until(pilot, lambda: "to launch" in shown(app))
-        assert "of unknown length" in shown(app)
+        assert "unknown: nothing like it has been measured" in shown(app)
         assert runs.count(db) == 0
         await pilot.press("enter")
         await until(pilot, lambda: "random siim 10 % seed 0: queued" in told(app), limit_s=120)

@@ -8,8 +8,9 @@ import pytest
 
 from cxrlab.errors import Usage
 from cxrlab.lab import Lab
+from cxrlab.tui.answers import MOST_SEEDS, priority_of, seeds_of, settings_of
 from cxrlab.tui.messages import OpenLaunch
-from cxrlab.tui.screens.launch import MOST_SEEDS, Launch, seeds_of
+from cxrlab.tui.screens.launch import Launch
 from cxrlab.tui.widgets.choice import Choice
 from store import runs
 from store.db import open_store
@@ -20,7 +21,14 @@ Shown = Callable[[Any], str]
 
 @pytest.mark.parametrize(
     ("typed", "seeds"),
-    [("0", (0,)), ("0,1,2", (0, 1, 2)), ("2 0", (2, 0)), ("0-3", (0, 1, 2, 3)), ("1,1", (1,))],
+    [
+        ("0", (0,)),
+        ("0,1,2", (0, 1, 2)),
+        ("2 0", (2, 0)),
+        ("0-3", (0, 1, 2, 3)),
+        ("0..2", (0, 1, 2)),
+        ("1,1", (1,)),
+    ],
 )
 def test_seeds_are_a_list_or_a_range(typed: str, seeds: tuple[int, ...]) -> None:
     assert seeds_of(typed) == seeds
@@ -31,6 +39,24 @@ def test_what_is_no_seed_is_refused(typed: str) -> None:
     with pytest.raises(Usage):
         seeds_of(typed)
     assert len(seeds_of(f"0-{MOST_SEEDS - 1}")) == MOST_SEEDS
+
+
+def test_settings_with_several_values_are_a_combination_each() -> None:
+    assert settings_of("") == [()]
+    assert settings_of("blr=1e-4,3e-4 siim.epochs=2") == [
+        (("blr", "1e-4"), ("siim.epochs", "2")),
+        (("blr", "3e-4"), ("siim.epochs", "2")),
+    ]
+    for typed in ("blr", "'blr=1"):
+        with pytest.raises(Usage):
+            settings_of(typed)
+
+
+def test_a_priority_is_a_whole_number() -> None:
+    assert [priority_of(typed) for typed in ("", " 3 ", "-2")] == [0, 3, -2]
+    for typed in ("x", "1.5", "--1", "99999999"):
+        with pytest.raises(Usage):
+            priority_of(typed)
 
 
 async def test_the_form_says_what_runs_first(
@@ -51,9 +77,9 @@ async def test_enter_before_the_plan_is_there_launches_what_it_becomes(
 ) -> None:
     work_out, gate = Launch._work_out, threading.Event()
 
-    def late(self: Launch, preset: str, typed: str) -> Any:
+    def late(self: Launch, given: Any) -> Any:
         gate.wait(60)
-        return work_out(self, preset, typed)
+        return work_out(self, given)
 
     monkeypatch.setattr(Launch, "_work_out", late)
     app = make_app(full_lab)
@@ -80,6 +106,58 @@ async def test_seeds_typed_change_what_is_listed(
         await pilot.press("enter")
         await pilot.pause(0.3)
         assert isinstance(app.screen, Launch)
+
+
+async def test_the_form_tells_time_and_disk_by_what_was_measured(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(120, 40)) as pilot:
+        app.post_message(OpenLaunch("mrm", "siim", 10))
+        await until(pilot, lambda: "takes" in shown(app))
+        assert "takes   the CPU" in shown(app)
+        assert "(measured in siimca, siimba, siimaa, of the recipe)" in shown(app)
+        assert "disk    unknown" in shown(app)
+        await pilot.press("tab", *",1")
+        await until(pilot, lambda: "in all, done in" in shown(app))
+        app.screen.dismiss()
+        app.post_message(OpenLaunch("deep_mrm", "shenzhen", 100))
+        await until(pilot, lambda: "time    unknown" in shown(app))
+
+
+async def test_the_trainers_recipe_is_in_the_form_and_what_was_set_reaches_the_run(
+    lab: Lab, make_app: Wait, until: Wait, shown: Shown, told: Shown, db: Any
+) -> None:
+    app = make_app(lab)
+    async with app.run_test(size=(120, 40)) as pilot:
+        app.post_message(OpenLaunch("random", "siim", 10))
+        await until(pilot, lambda: "1  random siim 10 % seed 0" in shown(app))
+        await pilot.press("f2")
+        await until(pilot, lambda: "have not answered yet" in told(app))
+        await pilot.press("tab", "tab", "tab", *"fake_steps=7,8", "tab", *"5")
+        await until(pilot, lambda: "2  random siim 10 % seed 0 fake_steps=8" in shown(app))
+        await until(pilot, lambda: shown(app).count(" random siim: ") == 2)
+        await pilot.press("f2")
+        await until(pilot, lambda: "random siim, recipe" in shown(app))
+        assert "fake_steps" in shown(app)
+        await pilot.press("escape", "enter")
+        await until(pilot, lambda: "random siim 10 % seed 0: queued" in told(app), limit_s=120)
+    made = runs.select(db)
+    assert {run.priority for run in made} == {5}
+    commands = [" ".join(run.command) for run in made]
+    for steps in ("7", "8"):
+        assert any("fake_steps" in command and steps in command for command in commands)
+
+
+async def test_a_priority_that_is_none_is_told(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.post_message(OpenLaunch("random", "siim", 100))
+        await until(pilot, lambda: "what runs" in shown(app))
+        await pilot.press("up", *"soon")
+        await until(pilot, lambda: "expected a whole number" in shown(app))
 
 
 async def test_arrows_go_between_fields_and_space_chooses(

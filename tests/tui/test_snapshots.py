@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cxrlab.lab import Lab
-from cxrlab.tui import themes
-from cxrlab.tui.messages import OpenLaunch, OpenRun
+from cxrlab.tui import remembered, themes
+from cxrlab.tui.messages import OpenFill, OpenLaunch, OpenPage, OpenRun
 from store import claims, notes, queue
 from store.db import open_store
 from store.notes import NewEntry
@@ -38,11 +38,17 @@ def looks_as_before(snap_compare: Wait, until: Wait, shown: Shown) -> Callable[.
     """Press keys, wait until the words are there, and compare with the accepted picture."""
 
     def compare(
-        app: Any, size: tuple[int, int], *keys: str, opening: Any = None, words: tuple[str, ...]
+        app: Any,
+        size: tuple[int, int],
+        *keys: str,
+        opening: Any = None,
+        words: tuple[str, ...],
+        first: tuple[str, ...] = (),
     ) -> bool:
         async def come_there(pilot: Any) -> None:
             await until(pilot, lambda: "GPU: asking" not in shown(app) and "1 Grid" in shown(app))
             await until(pilot, lambda: "method" in shown(app))
+            await until(pilot, lambda: all(word in shown(app) for word in first))
             if opening is not None:
                 app.post_message(opening)
                 await settled(pilot, shown)
@@ -141,10 +147,64 @@ def test_what_stands_behind_a_cell(
     assert looks_as_before(make_app(full_lab), size, *keys, words=("siimaa", "last "))
 
 
-def test_the_form_that_launches(full_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:
-    opening = OpenLaunch("deep_mrm", "shenzhen", 100)
-    words = ("1  deep_mrm shenzhen", "▶ 1")
-    assert looks_as_before(make_app(full_lab), (80, 24), opening=opening, words=words)
+@SIZES
+def test_the_form_that_launches(
+    full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any
+) -> None:
+    opening = OpenLaunch("mrm", "siim", 10)
+    words = ("1  mrm siim", "refused", "[data.siim]", "measured in")
+    keys, first = ("tab", "comma", "1"), ("▶ 1",)
+    app = make_app(full_lab)
+    assert looks_as_before(app, size, *keys, opening=opening, words=words, first=first)
+
+
+@SIZES
+def test_the_form_that_fills(
+    full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any
+) -> None:
+    opening = OpenFill("mrm", "siim", 10)
+    words, first = ("[row mrm]", "cannot be made here"), ("▶ 1",)
+    assert looks_as_before(make_app(full_lab), size, opening=opening, words=words, first=first)
+
+
+def test_the_form_that_exports(full_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:
+    words = ("▶ 1", "grid.csv", "lab/grid.csv")
+    app = make_app(full_lab)
+    assert looks_as_before(app, (80, 24), "e", "right", "right", "right", words=words)
+
+
+def test_what_can_be_copied_of_a_cell(full_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:
+    words = ("▶ 1", "cxrlab show mrm/siim/10/Dice")
+    app = make_app(full_lab)
+    assert looks_as_before(app, (80, 24), "down", "right", "right", "y", words=words)
+
+
+@SIZES
+def test_a_page_that_was_worked_out(
+    full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any
+) -> None:
+    lines = ["mrm better on such patients", "", *(f"line {n} [red]" for n in range(60))]
+    opening = OpenPage("random and mrm", lambda: lambda width: lines)
+    words, first = ("mrm better",), ("▶ 1",)
+    assert looks_as_before(make_app(full_lab), size, opening=opening, words=words, first=first)
+
+
+def test_a_cell_that_is_marked_to_compare(
+    full_lab: Lab, make_app: Wait, looks_as_before: Wait
+) -> None:
+    words = ("◆ 72.2", "▶ 1", "is marked")
+    app = make_app(full_lab)
+    assert looks_as_before(app, (80, 24), "down", "right", "right", "c", words=words)
+
+
+@pytest.mark.parametrize("theme", [themes.CONTRAST, themes.COLOUR_BLIND], ids=lambda t: t.name)
+def test_the_grid_in_another_theme(
+    full_lab: Lab, make_app: Wait, looks_as_before: Wait, theme: Any
+) -> None:
+    remembered.remember(full_lab, "theme", theme.name)
+    words = ("72.2 ±1.0", "▶ 1")
+    keys = ("down", "right", "right")
+    assert looks_as_before(make_app(full_lab), (80, 24), *keys, words=words)
 
 
 def test_the_question_before_stopping(full_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:

@@ -103,7 +103,10 @@ class Export(ModalScreen[None]):
 
     @on(Input.Changed)
     def show_where(self) -> None:
-        self.query_one("#where", Static).update(Text(f"{tr('writes')} {harmless(str(self.path))}"))
+        path, root = self.path, self._lab.root
+        inside = path.is_relative_to(root)
+        shown = Path(root.name, path.relative_to(root)) if inside else path
+        self.query_one("#where", Static).update(Text(f"{tr('writes')} {harmless(str(shown))}"))
 
     def show_problem(self, problem: str) -> None:
         box = self.query_one("#problem", Static)

@@ -16,16 +16,16 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
-from cxrlab import agent, disk, filling, launch, outlook, text
+from cxrlab import agent, disk, filling, launch, outlook
 from cxrlab.asked import Asked
 from cxrlab.errors import CxrlabError
-from cxrlab.exports import outlook as telling
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.outlook import Outlook
 from cxrlab.settings import PRESETS
-from cxrlab.tui import answers, reading
+from cxrlab.tui import answers, launching, reading
 from cxrlab.tui.asking import Asking
+from cxrlab.tui.launching import Coming
 from cxrlab.tui.messages import Launched, Trouble
 from cxrlab.tui.widgets.choice import Choice
 from cxrlab.tui.words import tr
@@ -40,16 +40,6 @@ class Answers(NamedTuple):
     preset: str
     seeds: str
     gpus: str
-
-
-class Coming(NamedTuple):
-    """A run that is to be, as far as its place on the disk goes by it."""
-
-    method: str
-    task: str
-    preset: str
-    recipe: str
-    folder: str
 
 
 class Fill(ModalScreen[None]):
@@ -180,12 +170,9 @@ class Fill(ModalScreen[None]):
             self.query_one("#lacking-text", Static).update("")
             self._show("", message.problem)
             return
-        width = max(40, self.query_one("#lacking").size.width - 2)
-        lines = telling.page(message.found, columns=width)
+        lines = launching.lacking_told(message.found)
         self.query_one("#lacking-text", Static).update(Text("\n".join(map(harmless, lines))))
-        count = text.plural(self.count, "run")
-        space = f"; {tr('they')} {message.told}" if message.told else ""
-        self._show(f"{count} {tr('to launch')}{space}" if self.count else "", "")
+        self._show(launching.sum_told(message.found, message.told), "")
 
     @property
     def count(self) -> int:
@@ -196,7 +183,8 @@ class Fill(ModalScreen[None]):
         for id, said in (("#sum", total), ("#problem", problem)):
             box = self.query_one(id, Static)
             box.display = bool(said)
-            box.update(Text("\n".join(map(harmless, said.splitlines()))))
+            lines = said.replace(f"{self._lab.root}/", "").splitlines()
+            box.update(Text("\n".join(map(harmless, lines))))
         if self._busy:
             keys = tr("asking the trainers for their configuration …   Esc  back, it goes on")
         elif self.count:

@@ -1,8 +1,9 @@
-"""What will be launched, and what comes first? A form over a cell, filled in."""
+"""What will be launched, what comes first, what does it take? A form over a cell, filled in."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,48 +11,70 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.screen import ModalScreen
+from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
 from cxrlab import agent, launch
 from cxrlab import plan as plans
-from cxrlab.errors import CxrlabError, Usage
+from cxrlab.errors import CxrlabError
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
+from cxrlab.launch import Prepared
 from cxrlab.settings import PRESETS
-from cxrlab.tui import reading
+from cxrlab.tui import answers, launching, reading
 from cxrlab.tui.asking import Asking
-from cxrlab.tui.messages import Launched, Trouble
+from cxrlab.tui.launching import Answers
+from cxrlab.tui.messages import Launched, OpenPage, Trouble
 from cxrlab.tui.widgets.choice import Choice
+from cxrlab.tui.words import tr
 from store.db import StoreError
-from trainers.catalog import PRETRAIN
 
-GPUS: dict[str, int | None] = {"auto": None, "cpu": 0, "1": 1, "2": 2, "4": 4, "8": 8}
-MOST_SEEDS = 20
-SHOWN = 8
-"""Steps of a plan that are listed one by one."""
+QUIET_S = 0.8
+"""How long nobody types before the trainers are asked for the recipe, which takes them seconds."""
+
+FRESH_S = 60.0
+"""How long the trainers' answer counts; after that they are asked again before queueing."""
 
 
 class Launch(ModalScreen[None]):
-    """Asks the planner while one types, and the engine once one presses Enter."""
+    """Asks the planner while one types, and the trainers once one has paused."""
 
     TITLE = "launch"
     AUTO_FOCUS = "#preset"
     BINDINGS = [
         Binding("enter", "launch", "Launch", tooltip="Queue what is listed."),
+        Binding("f2", "recipe", "Recipe", tooltip="Every setting that the trainers resolved."),
         Binding("down", "app.focus_next", "Next", show=False, tooltip="The next field."),
         Binding("up", "app.focus_previous", "Before", show=False, tooltip="The field before."),
+        Binding("pagedown", "scroll(4)", "Page down", show=False, tooltip="More of the list."),
+        Binding("pageup", "scroll(-4)", "Page up", show=False, tooltip="Back in the list."),
         Binding("escape", "back", "Back", tooltip="Back without launching."),
     ]
 
     @dataclass
     class Planned(Message, bubble=False):
-        """What preset and seeds come to: a plan, or what is wrong with them."""
+        """What the answers come to: a plan, or what is wrong with them."""
 
         plan: plans.Plan | None
-        answers: tuple[str, str]
+        answers: Answers
+        problem: str = ""
+
+    @dataclass
+    class Costed(Message, bubble=False):
+        """What a plan takes."""
+
+        answers: Answers
+        told: Sequence[tuple[str, str]]
+
+    @dataclass
+    class Resolved(Message, bubble=False):
+        """What the trainers make of a plan: configurations, or a refusal."""
+
+        answers: Answers
+        ready: list[Prepared] | None
         problem: str = ""
 
     @dataclass
@@ -66,40 +89,58 @@ class Launch(ModalScreen[None]):
         self._lab = lab
         self._cell = (method, task, ratio)
         self._plan: plans.Plan | None = None
-        self._asked: tuple[str, str] | None = None
+        self._asked: Answers | None = None
+        self._costs: Sequence[tuple[str, str]] = ()
+        self._ready: list[Prepared] | None = None
+        self._ready_since = 0.0
+        self._recipe = ""
         self._busy = False
         self._waits = self._pressed = False
+        self._pause: Timer | None = None
         self._asking = Asking(self, self._work_out)
+        self._costing = Asking(self, self._work_out_costs)
+        self._resolving = Asking(self, self._resolve)
 
     def compose(self) -> ComposeResult:
         method, task, ratio = self._cell
         share = "" if ratio is None else f" {ratio} %"
         with Vertical(classes="box") as box:
-            box.border_title = f"Launch {method} {task}{share}"
+            box.border_title = Text(f"{tr('Launch')} {method} {task}{share}")
             with Horizontal(classes="field"):
-                yield Label("preset")
+                yield Label(tr("preset"))
                 yield Choice(PRESETS, chosen=self._lab.settings.launch.preset, id="preset")
             with Horizontal(classes="field"):
-                yield Label("seeds")
+                yield Label(tr("seeds"))
                 yield Input("0", id="seeds", placeholder="0 or 0,1,2 or 0-4", select_on_focus=False)
             with Horizontal(classes="field"):
-                yield Label("GPUs")
-                yield Choice(tuple(GPUS), chosen="auto", id="gpus")
-            yield Static(id="what")
+                yield Label(tr("GPUs"))
+                yield Choice(tuple(answers.GPUS), chosen="auto", id="gpus")
+            with Horizontal(classes="field"):
+                yield Label(tr("settings"))
+                hint = tr("blr=1e-4,3e-4 pretrain.epochs=20: several values, a run for each")
+                yield Input("", id="settings", placeholder=hint, select_on_focus=False)
+            with Horizontal(classes="field"):
+                yield Label(tr("priority"))
+                hint = tr("0: runs of a higher one start first")
+                yield Input("", id="priority", placeholder=hint, select_on_focus=False)
+            with VerticalScroll(id="what", can_focus=False):
+                yield Static(id="what-text")
+            yield Static(id="takes")
             yield Static(id="problem", markup=False)
             yield Static(id="launch-keys", classes="keys")
 
     def on_mount(self) -> None:
-        self.query_one(Input).cursor_blink = False
+        for field in self.query(Input):
+            field.cursor_blink = False
         self.query_one("#problem").display = False
         self._show_keys()
         self.plan()
 
     def _show_keys(self) -> None:
         keys = (
-            "asking the trainer for its configuration …   Esc  back, it goes on"
+            tr("asking the trainers for their configuration …   Esc  back, it goes on")
             if self._busy
-            else "Enter  launch     Tab  next field     ← →  choose     Esc  back"
+            else tr("Enter  launch   F2  recipe   Tab  next field   ← →  choose   Esc  back")
         )
         self.query_one("#launch-keys", Static).update(Text(keys))
 
@@ -116,27 +157,34 @@ class Launch(ModalScreen[None]):
         if self._asked == self._answers():
             return
         self._asked = self._answers()
-        self._plan, self._waits = None, True
-        self._asking.ask(*self._asked)
+        self._plan, self._ready, self._waits = None, None, True
+        self._asking.ask(self._asked)
 
-    def _answers(self) -> tuple[str, str]:
-        return self.query_one("#preset", Choice).value, self.query_one(Input).value
+    def _answers(self) -> Answers:
+        typed = {field.id: field.value for field in self.query(Input)}
+        chosen = {field.id: field.value for field in self.query(Choice)}
+        return Answers(
+            preset=chosen["preset"],
+            seeds=typed["seeds"],
+            gpus=chosen["gpus"],
+            priority=typed["priority"],
+            settings=typed["settings"],
+        )
 
-    def _work_out(self, preset: str, typed: str) -> Planned:
-        method, task, ratio = self._cell
+    def _work_out(self, given: Answers) -> Planned:
         try:
-            wants = plans.wanted(
-                [method],
-                [] if task == PRETRAIN else [task],
-                ratios=() if ratio is None else (ratio,),
-                seeds=seeds_of(typed),
-                preset=preset,
-            )
-            with reading.registry(self._lab) as db:
-                plan = plans.plan(wants, launch.pretrainings(db))
-            return self.Planned(plan, (preset, typed))
+            return self.Planned(launching.plan_of(self._lab, self._cell, given), given)
         except CxrlabError as error:
-            return self.Planned(None, (preset, typed), _in_full(error))
+            return self.Planned(None, given, answers.in_full(error))
+
+    def _work_out_costs(self, plan: plans.Plan, given: Answers) -> Costed:
+        return self.Costed(given, launching.costs_of(self._lab, plan, given))
+
+    def _resolve(self, plan: plans.Plan, given: Answers) -> Resolved:
+        try:
+            return self.Resolved(given, launching.prepared(self._lab, plan, given))
+        except CxrlabError as error:
+            return self.Resolved(given, None, answers.in_full(error))
 
     @on(Planned)
     def draw(self, message: Planned) -> None:
@@ -144,16 +192,52 @@ class Launch(ModalScreen[None]):
             return
         self._plan, self._waits = message.plan, False
         pressed, self._pressed = self._pressed, False
-        what = listed(message.plan.steps) if message.plan else Text()
-        self.query_one("#what", Static).update(what)
+        what = launching.listed(message.plan.steps) if message.plan else Text()
+        self.query_one("#what-text", Static).update(what)
         self._show_problem(message.problem)
+        self._costs, self._recipe = (), ""
+        if message.plan is not None:
+            self._recipe = tr("asking the trainers …")
+            self._costing.ask(message.plan, message.answers)
+            if not pressed:  # else they are asked right away
+                self._wait_for_a_pause()
+        self._show_facts()
         if pressed:
             self.action_launch()
+
+    def _wait_for_a_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.stop()
+        self._pause = self.set_timer(QUIET_S, self._ask_the_trainers)
+
+    def _ask_the_trainers(self) -> None:
+        if self._plan is not None and self._asked is not None and not self._busy:
+            self._resolving.ask(self._plan, self._asked)
+
+    @on(Costed)
+    def take_costs(self, message: Costed) -> None:
+        if message.answers == self._asked and self._plan is not None:
+            self._costs = message.told
+            self._show_facts()
+
+    @on(Resolved)
+    def take_recipe(self, message: Resolved) -> None:
+        if message.answers != self._asked or self._busy:
+            return
+        self._ready, self._ready_since = message.ready, time.monotonic()
+        self._recipe = launching.recipes_told(message.ready) if message.ready else tr("refused")
+        self._show_facts()
+        self._show_problem(message.problem)
+
+    def _show_facts(self) -> None:
+        facts = [*self._costs, (tr("recipe"), self._recipe)] if self._recipe else []
+        self.query_one("#takes", Static).update(launching.facts_told(facts))
 
     def _show_problem(self, problem: str) -> None:
         box = self.query_one("#problem", Static)
         box.display = bool(problem)
-        box.update(Text("\n".join(harmless(line) for line in problem.splitlines())))
+        lines = problem.replace(f"{self._lab.root}/", "").splitlines()
+        box.update(Text("\n".join(map(harmless, lines))))
 
     # -- launching
 
@@ -161,33 +245,40 @@ class Launch(ModalScreen[None]):
     def action_launch(self) -> None:
         if self._busy:
             return
-        if self._plan is None:  # still being worked out: what was pressed holds for its answer
-            self._pressed = self._waits
+        if self._plan is None or self._asked is None:
+            self._pressed = self._waits  # what was pressed holds for the plan that is worked out
             return
         self._busy = True
         self._show_problem("")
         self._show_keys()
-        gpus = GPUS[self.query_one("#gpus", Choice).value]
+        fresh = self._ready is not None and time.monotonic() - self._ready_since < FRESH_S
+        ready = self._ready if fresh else None
+        plan, given, tell = self._plan, self._asked, self.app.post_message
         # a thread of its own: it takes seconds, and must not keep the program from ending
         threading.Thread(
-            target=self._carry_out, args=(self._plan, gpus, self.app.post_message), daemon=True
+            target=lambda: self._carry_out(plan, given, ready, tell), daemon=True
         ).start()
 
     def _carry_out(
-        self, plan: plans.Plan, gpus: int | None, post: Callable[[Message], object]
+        self,
+        plan: plans.Plan,
+        given: Answers,
+        ready: list[Prepared] | None,
+        tell: Callable[[Message], object],
     ) -> None:
         try:
+            ready = ready or launching.prepared(self._lab, plan, given)
             with reading.registry(self._lab) as db:
-                launched = launch.carry_out(self._lab, db, plan, gpus=gpus)
+                launched = launch.queue(self._lab, db, ready)
             agent.ensure_agent(self._lab)
         except (CxrlabError, StoreError, OSError) as error:
             hint = getattr(error, "hint", "")
             if self.is_attached:
                 self.post_message(self.Refused(str(error), hint))
             else:
-                post(Trouble(f"not launched: {error}", hint))
+                tell(Trouble(f"not launched: {error}", hint))
             return
-        post(Launched(launched))
+        tell(Launched(launched))
         if self.is_attached:
             self.post_message(self.Refused("", ""))
 
@@ -197,48 +288,22 @@ class Launch(ModalScreen[None]):
         if not message.problem:
             self.dismiss()
             return
+        self._recipe = tr("refused")
+        self._show_facts()
         self._show_problem(f"{message.problem}\n{message.hint}".rstrip())
         self._show_keys()
 
+    # -- keys
+
+    def action_recipe(self) -> None:
+        if not self._ready:
+            self.notify(tr("the trainers have not answered yet"), markup=False)
+            return
+        lines = launching.recipes_in_full(self._ready)
+        self.post_message(OpenPage(tr("recipe"), lambda: lambda width: lines))
+
+    def action_scroll(self, down: int) -> None:
+        self.query_one("#what").scroll_relative(y=down, animate=False)
+
     def action_back(self) -> None:
         self.dismiss()
-
-
-def seeds_of(typed: str) -> tuple[int, ...]:
-    """Return the seeds of `0`, `0,1,2` or `0-4`.
-
-    Raises:
-        Usage: it is none of these.
-    """
-    found: list[int] = []
-    for part in typed.replace(" ", ",").split(","):
-        first, dash, last = part.partition("-")
-        if not part:
-            continue
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise Usage(f"seeds are `{typed.strip()}`; expected a form like `0`, `0,1,2` or `0-4`")
-        end = int(last) if dash else int(first)
-        if end - int(first) >= MOST_SEEDS:
-            raise Usage(f"at most {MOST_SEEDS} seeds can be launched at once")
-        found += range(int(first), end + 1)
-    if not 0 < len(set(found)) <= MOST_SEEDS:
-        raise Usage(f"name one to {MOST_SEEDS} seeds, such as `0` or `0,1,2`")
-    return tuple(dict.fromkeys(found))
-
-
-def listed(steps: Sequence[plans.Step]) -> Text:
-    """Return the steps of a plan in order, each with why it is there."""
-    said = Text("what runs, in this order\n", "dim")
-    for number, step in enumerate(steps[:SHOWN], start=1):
-        said.append(f" {number}  ").append(step.cell, "bold")
-        if step.why:
-            said.append(f"\n    {harmless(step.why)}", "dim")
-        said.append("\n")
-    if len(steps) > SHOWN:
-        said.append(f"    and {len(steps) - SHOWN} more\n")
-    said.append("what the lab has already is not run again", "dim")
-    return said
-
-
-def _in_full(error: CxrlabError) -> str:
-    return f"{error.message}\n{error.hint}" if error.hint else error.message

@@ -1,0 +1,219 @@
+"""What do the answers in the launch form come to: which runs, how long, how large, which recipe?
+
+Each function is called on a thread; the last one asks the trainers and takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rich.text import Text
+
+from cxrlab import disk, forecast, launch, outlook, text
+from cxrlab import plan as plans
+from cxrlab.access import what
+from cxrlab.exports.outlook import left_out_told
+from cxrlab.harmless import harmless
+from cxrlab.lab import Lab
+from cxrlab.launch import Prepared
+from cxrlab.outlook import Outlook
+from cxrlab.tui import answers, reading
+from cxrlab.tui.words import tr
+from trainers.catalog import PRETRAIN
+
+Cell = tuple[str, str, int | None]
+"""A method, a task and a ratio."""
+
+SHOWN = 8
+"""Steps of a plan that are listed one by one."""
+
+TOLD = (
+    "epochs", "steps", "batch_size", "accum_iter", "lr", "blr", "warmup_epochs", "weight_decay",
+    "layer_decay", "image_px", "mask_ratio", "precision",
+)  # fmt: skip
+"""Settings of a recipe that are told in the form, as far as it has them and they are not 0."""
+
+
+class Answers(NamedTuple):
+    """What stands in the fields, as it was typed."""
+
+    preset: str
+    seeds: str
+    gpus: str
+    priority: str
+    settings: str
+
+
+class Coming(NamedTuple):
+    """A run that is to be, as far as its place on the disk goes by it."""
+
+    method: str
+    task: str
+    preset: str
+    recipe: str
+    folder: str
+
+
+def plan_of(lab: Lab, cell: Cell, given: Answers) -> plans.Plan:
+    """Return what would be queued, by the registry as it is.
+
+    Raises:
+        CxrlabError: an answer makes no sense.
+    """
+    method, task, ratio = cell
+    answers.priority_of(given.priority)
+    wants = [
+        want
+        for settings in answers.settings_of(given.settings)
+        for want in plans.wanted(
+            [method],
+            [] if task == PRETRAIN else [task],
+            ratios=() if ratio is None else (ratio,),
+            seeds=answers.seeds_of(given.seeds),
+            preset=given.preset,
+            overrides=settings,
+        )
+    ]
+    with reading.registry(lab) as db:
+        return plans.plan(wants, launch.pretrainings(db))
+
+
+def costs_of(lab: Lab, plan: plans.Plan, given: Answers) -> list[tuple[str, str]]:
+    """Return in words, each with its label, what a plan takes: GPUs, time, disk."""
+    gpus = answers.GPUS[given.gpus]
+    each = launch.default_gpus(lab) if gpus is None else gpus
+    with reading.registry(lab) as db:
+        jobs, spans = outlook.timed(lab, db, plan, preset=given.preset, gpus=each)
+        coming = [
+            Coming(step.method, step.task, step.preset, "", str(lab.runs_dir))
+            for step in plan.steps
+        ]
+        space = disk.Disk(db).told(coming)
+    device = f"{text.plural(each, 'GPU')}{tr(' each')}" if each else tr("the CPU")
+    told = [
+        (tr("takes"), device),
+        (tr("time"), time_told(jobs, max((span.end for span in spans.values()), default=None))),
+    ]
+    return [*told, (tr("disk"), space or tr("unknown: nothing like it has been saved yet"))]
+
+
+def lacking_told(found: Outlook) -> list[str]:
+    """Return the lines on what would fill a part of the grid: each run, then what cannot be."""
+    new = [i for i in found.order if found.jobs[i].state not in forecast.UNDER_WAY]
+    names = [what(found.jobs[i]) for i in new]
+    width = max(map(len, names), default=0)
+    lines = [
+        f"{number:>3}  {name:<{width}}  {text.duration(found.jobs[i].seconds):>7}"
+        f"  {found.jobs[i].reason}".rstrip()
+        for number, (i, name) in enumerate(zip(new, names, strict=True), start=1)
+    ]
+    if found.left_out:
+        lines += ["", tr("cannot be made here:")]
+        lines += [f"  {line}" for line in left_out_told(found)]
+    if not new and not found.left_out:
+        lines.append(tr("nothing is lacking: every cell has its runs"))
+    return lines[1:] if lines[:1] == [""] else lines
+
+
+def sum_told(found: Outlook, space: str) -> str:
+    """Return how many runs would be launched, and what they take; empty where there are none."""
+    new = [i for i in found.order if found.jobs[i].state not in forecast.UNDER_WAY]
+    if not new:
+        return ""
+    end = max((found.spans[i].end for i in new if i in found.spans), default=None)
+    took = time_told([found.jobs[i] for i in new], end, basis=False)
+    disk = f"\n{tr('disk')}: {space}" if space else ""
+    return f"{text.plural(len(new), 'run')} {tr('to launch')}; {tr('time')}: {took}{disk}"
+
+
+def time_told(jobs: Sequence[forecast.Job], end: float | None, *, basis: bool = True) -> str:
+    """Return how long jobs take in all, when the last one ends, and what says so."""
+    total = forecast.total(jobs)
+    if total.unknown == total.runs:
+        return tr("unknown: nothing like it has been measured yet")
+    known = [job for job in jobs if job.seconds is not None]
+    said = text.duration(total.seconds)
+    if len(known) > 1:
+        said += f" {tr('in all')}"
+        said += f", {tr('done in')} {text.duration(end)}" if end is not None else ""
+    if total.unknown:
+        said += f", {tr('and')} {text.plural(total.unknown, 'run')} {tr('of unknown length')}"
+    return f"{said} ({known[0].basis})" if basis else said
+
+
+def prepared(lab: Lab, plan: plans.Plan, given: Answers) -> list[Prepared]:
+    """Return the plan with the configurations that its trainers resolve. Takes seconds.
+
+    Raises:
+        CxrlabError: data is missing, or a trainer refuses its settings.
+    """
+    with reading.registry(lab) as db:
+        return launch.prepare(
+            lab,
+            db,
+            plan,
+            gpus=answers.GPUS[given.gpus],
+            priority=answers.priority_of(given.priority),
+        )
+
+
+def recipes(ready: Sequence[Prepared]) -> dict[str, list[Prepared]]:
+    """Return the runs by their recipe, in their order."""
+    found: dict[str, list[Prepared]] = {}
+    for one in ready:
+        found.setdefault(one.run.recipe, []).append(one)
+    return found
+
+
+def recipes_told(ready: Sequence[Prepared]) -> str:
+    """Return the recipes in a few words: what they are of, and their main settings."""
+    parts = []
+    for recipe, alike in recipes(ready).items():
+        first = alike[0]
+        there = [one.there.id for one in alike if one.there]
+        had = f", {tr('is there already:')} {', '.join(there)}" if there else ""
+        parts.append(f"{recipe[:8]} {first.run.method} {first.run.task}{had}: {main(first.config)}")
+    return "\n".join(parts)
+
+
+def main(config: Mapping[str, Any]) -> str:
+    """Return the main settings of a configuration in a line."""
+    known = ((key, config.get(key)) for key in TOLD)
+    return " ".join(f"{key}={value}" for key, value in known if value not in (None, "", 0, 0.0))
+
+
+def recipes_in_full(ready: Sequence[Prepared]) -> list[str]:
+    """Return every setting of every recipe, a line each."""
+    lines: list[str] = []
+    for recipe, alike in recipes(ready).items():
+        first = alike[0]
+        lines += ["", f"{first.run.method} {first.run.task}, recipe {recipe}"]
+        width = max(map(len, first.config))
+        lines += [f"  {key:<{width}}  {value}" for key, value in first.config.items()]
+    return lines[1:]
+
+
+def listed(steps: Sequence[plans.Step]) -> Text:
+    """Return the steps of a plan in order, each with why it is there."""
+    said = Text(f"{tr('what runs, in this order')}\n", "dim")
+    for number, step in enumerate(steps[:SHOWN], start=1):
+        own = "".join(f" {key}={value}" for key, value in step.overrides)
+        said.append(f" {number}  ").append(f"{step.cell}{harmless(own)}", "bold")
+        if step.why:
+            said.append(f"\n    {harmless(step.why)}", "dim")
+        said.append("\n")
+    if len(steps) > SHOWN:
+        said.append(f"    {tr('and')} {len(steps) - SHOWN} {tr('more')}\n")
+    said.append(tr("what the lab has already is not run again"), "dim")
+    return said
+
+
+def facts_told(told: Sequence[tuple[str, str]]) -> Text:
+    """Return labelled facts, a line each."""
+    said = Text()
+    width = max((len(label) for label, _ in told), default=0)
+    for label, fact in told:
+        said.append("\n" if said else "").append(f"{label:<{width}}  ", "dim")
+        said.append("\n".join(map(harmless, fact.splitlines())))
+    return said

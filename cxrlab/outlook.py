@@ -59,10 +59,7 @@ def look(lab: Lab, db: Database, asked: Asked) -> Outlook:
         NotFound: a method or task is not called so.
         Usage: a combination that makes no sense.
     """
-    reading = gpu_readings.read_gpus() if lab.settings.launch.gpus != 0 else None
-    may_use, most = lab.settings.launch.may_use, lab.settings.launch.most_gpus
-    usable = [g for g in (reading.gpus if reading else ()) if may_use(g.index, g.uuid)]
-    gpus = len(usable) if most is None else min(len(usable), most)
+    gpus = usable_gpus(lab)
     each = asked.gpus if asked.gpus is not None else int(gpus > 0)
     reader = Reader(lab, db, asked)
     under_way = [*runs.select(db, states=("running",)), *queue.waiting(db)]
@@ -102,6 +99,14 @@ def reordered(plan: plans.Plan, order: Sequence[int]) -> plans.Plan:
     )
 
 
+def usable_gpus(lab: Lab) -> int:
+    """Return how many GPUs runs may hold at once; asks the driver."""
+    reading = gpu_readings.read_gpus() if lab.settings.launch.gpus != 0 else None
+    may_use, most = lab.settings.launch.may_use, lab.settings.launch.most_gpus
+    usable = [g for g in (reading.gpus if reading else ()) if may_use(g.index, g.uuid)]
+    return len(usable) if most is None else min(len(usable), most)
+
+
 def timed(
     lab: Lab, db: Database, plan: plans.Plan, *, preset: str, gpus: int
 ) -> tuple[list[Job], Mapping[int, schedule.Span]]:
@@ -116,14 +121,11 @@ def timed(
         preset: of its runs.
         gpus: how many each of them takes.
     """
-    reading = gpu_readings.read_gpus() if lab.settings.launch.gpus != 0 and gpus else None
-    there = len(reading.gpus) if reading else 0
-    allowed = lab.settings.launch.gpus
     jobs = Reader(lab, db, Asked(preset=preset, gpus=gpus)).timed(_steps(plan, [], gpus))
     spans = schedule.spans(
         jobs,
         range(len(jobs)),
-        gpus=there if allowed == "all" else min(there, allowed),
+        gpus=usable_gpus(lab) if gpus else 0,
         cpu_slots=lab.settings.launch.cpu_slots,
         limits=lab.settings.launch.limits,
     )

@@ -26,7 +26,6 @@ from cxrlab.tui.widgets.strip import QUIET_S, GpuStrip
 from cxrlab.tui.widgets.table import Column, Part, Row, Table
 
 WIDE = 120
-BUSY_MIB = GpuSettings().busy_mib
 MOST_PROCESSES = 30
 BUSY_MIB = GpuSettings().busy_mib
 

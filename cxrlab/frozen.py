@@ -42,6 +42,8 @@ class Code(NamedTuple):
     """What was not committed."""
     repository: str
     """The checkout that it was copied from; empty for none."""
+    within: str
+    """The path of the package in that checkout."""
 
 
 @contextlib.contextmanager
@@ -55,6 +57,7 @@ def freeze(lab: Lab) -> Code:
     """Return today's code of the trainers, copied unless the lab has that very copy."""
     package = source.PACKAGE
     stands = commit.of_package(package)
+    top = commit.top(package) if stands.name else None
     digest, folder = _copied(lab, package)
     return Code(
         digest=digest,
@@ -62,8 +65,15 @@ def freeze(lab: Lab) -> Code:
         search_path=_search_path(),
         commit=stands.name,
         diff=stands.diff,
-        repository=str(commit.top(package) or "") if stands.name else "",
+        repository=str(top or ""),
+        within=str(package.relative_to(top.resolve())) if top else package.name,
     )
+
+
+def copied(lab: Lab, package: Path, code: Code) -> Code:
+    """Return `code` with a copy of `package`, which has its content, copied where it is not yet."""
+    digest, folder = _copied(lab, package)
+    return code._replace(digest=digest, folder=folder)
 
 
 def note(folder: Path, code: Code, *, attempt: int = 1) -> None:
@@ -79,6 +89,7 @@ def note(folder: Path, code: Code, *, attempt: int = 1) -> None:
         "commit": code.commit,
         "uncommitted_changes": bool(code.diff),
         "repository": code.repository,
+        "within": code.within,
         "attempt": attempt,
         "before": earlier,
     }
@@ -106,6 +117,7 @@ def noted(folder: Path) -> Code | None:
             commit=said["commit"],
             diff=diff,
             repository=said["repository"],
+            within=said.get("within", source.PACKAGE.name),
         )
     return None
 
@@ -123,12 +135,20 @@ def check(run_id: str, folder: Path) -> None:
     Raises:
         NotFound: it is gone.
     """
+    if not is_there(folder):
+        raise NotFound(
+            f"the code that {run_id} was queued with is gone",
+            f"`cxrlab retry {run_id} --fresh-code` goes on with today's",
+        )
+
+
+def is_there(folder: Path) -> bool:
+    """Return whether the code that a run folder names is there; True where it names none."""
     try:
         search_path(folder)
-    except FileNotFoundError as error:
-        raise NotFound(
-            f"{run_id}: {error}", f"`cxrlab retry {run_id} --fresh-code` goes on with today's"
-        ) from None
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def named(folder: Path) -> set[str]:

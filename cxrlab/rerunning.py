@@ -8,14 +8,16 @@ different is read from the configurations and from what each run says it was mad
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import cloning, frozen, launch
-from cxrlab.errors import CxrlabError, Usage
+from cxrlab import checkout, cloning, frozen, launch
+from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
 from store import points, results, runs
@@ -62,6 +64,8 @@ class Comparison(NamedTuple):
 def again(lab: Lab, run: runs.Run) -> runs.NewRun:
     """Return a new run of the very command of `run`, in a folder of its own.
 
+    Where its interpreter is gone, today's takes its place.
+
     Raises:
         CxrlabError: it has not succeeded, so that there is nothing to compare with.
         Usage: it was made elsewhere, or its command does not name its folder.
@@ -79,21 +83,48 @@ def again(lab: Lab, run: runs.Run) -> runs.NewRun:
     name = Path(run.folder).name.removeprefix(run.id)
     folder = str(lab.runs_dir / f"{id}{name}")
     command = [folder if word == run.folder else word for word in run.command]
+    if os.sep in command[0] and not Path(command[0]).exists():
+        command[0] = sys.executable
     taken = {f: getattr(run, f) for f in runs.NewRun._fields if hasattr(run, f)}
     return runs.NewRun(**{**taken, "id": id, "folder": folder, "command": command})
 
 
-def queue(lab: Lab, db: Database, run: runs.Run, new: runs.NewRun) -> runs.Run:
+def queue(
+    lab: Lab,
+    db: Database,
+    run: runs.Run,
+    new: runs.NewRun,
+    *,
+    checked_out: bool = False,
+    repository: Path | None = None,
+) -> runs.Run:
     """Queue `new` although `run` stands for it, and leave word in its folder whose repeat it is.
 
     It executes the code that `run` did, or today's where that is not known.
 
+    Args:
+        lab: where both are.
+        db: its registry, open.
+        run: what is run again.
+        new: as `again` returns it.
+        checked_out: whether to make the code anew from its commit and recorded changes.
+        repository: which has that commit; see `checkout.remade`.
+
     Raises:
-        NotFound: that code is gone.
+        NotFound: that code, or the commit, is gone.
+        CxrlabError: the checkout is not that code.
     """
-    frozen.check(run.id, Path(run.folder))
+    folder = Path(run.folder)
+    if not checked_out and not frozen.is_there(folder):
+        raise NotFound(
+            f"the code that {run.id} was queued with is gone",
+            f"`cxrlab rerun {run.id} --checkout` makes it anew from its commit",
+        )
     with frozen.door(lab):
-        code = frozen.noted(Path(run.folder)) or frozen.freeze(lab)
+        if checked_out:
+            code = checkout.remade(lab, run.id, folder, repository=repository)
+        else:
+            code = frozen.noted(folder) or frozen.freeze(lab)
         launch.make_folder(new, cloning.configuration(run), code)
     mark = json.dumps({"rerun_of": run.id}) + "\n"
     (Path(new.folder) / MARK).write_text(mark, encoding="utf-8")

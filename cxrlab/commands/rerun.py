@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from cxrlab.rerunning import Comparison
-    from store.runs import Run
+    from store.runs import NewRun, Run
 
 MOST_TOLD = 10
 """Lines of numbers that differ; the rest is counted."""
@@ -37,6 +38,22 @@ def rerun(
     compare: Annotated[
         bool, typer.Option("--compare", help="Run nothing; compare two runs that have ended.")
     ] = False,
+    checked_out: Annotated[
+        bool,
+        typer.Option(
+            "--checkout",
+            help="Make its code anew, from its commit and diff.patch, and make sure that it is the "
+            "same.",
+        ),
+    ] = False,
+    repository: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="With --checkout: a checkout that has the commit. [default: the run's]",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be queued, and stop.")
     ] = False,
@@ -45,8 +62,9 @@ def rerun(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a finished run again: the same command and seed, as a new run.
+    """Run a finished run again: the same command, code and seed, as a new run.
 
+    Its code is the copy that it was queued with, or one that `--checkout` makes from git.
     Its numbers are compared bit for bit. Where they differ, what else is different is told:
     settings, code, versions, machine, data. A CPU gives the same; a GPU need not.
     """
@@ -56,6 +74,8 @@ def rerun(
 
     if other is not None and not compare:
         raise Usage(f"`{other}`: only `--compare` takes a second run")
+    if repository is not None and not checked_out:
+        raise Usage("`--repository` goes with `--checkout`")
     with opened(ctx) as (lab, db):
         (first,) = named(db, [run])
         if compare:
@@ -75,7 +95,11 @@ def rerun(
                 console.fact(f"  {shlex.join(new.command)}")
                 console.say("nothing was queued")
             return
-        queued = rerunning.queue(lab, db, first, new)
+        queued = rerunning.queue(
+            lab, db, first, new, checked_out=checked_out, repository=repository
+        )
+        for line in words_on(first, new):
+            console.say(line)
         agent.ensure_agent(lab)
         if not wait:
             if as_json:
@@ -90,6 +114,21 @@ def rerun(
             raise typer.Exit(1)
         (ended,) = named(db, [queued.id])
         conclude(db, first, ended, as_json=as_json)
+
+
+def words_on(first: Run, new: NewRun) -> list[str]:
+    """Return what is to be known before numbers are compared."""
+    from cxrlab import frozen
+
+    code = frozen.facts(Path(first.folder))
+    found = []
+    if code is None:
+        found.append(f"{first.id} does not tell its code; this one executes today's")
+    elif code["before"]:
+        found.append(f"{first.id} was begun with other code; this one executes its last")
+    if new.command[0] != first.command[0]:
+        found.append(f"{first.command[0]} is gone; this one runs by {new.command[0]}")
+    return found
 
 
 def counterpart(db: Database, run: Run, other: str | None) -> Run:

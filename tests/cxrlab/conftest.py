@@ -1,14 +1,19 @@
-"""A web server of one file on this machine, which fails as real ones do."""
+"""A web server that fails as real ones do, and a checkout of the trainers that can be edited."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from trainers import source
 
 
 class Mirror:
@@ -100,3 +105,35 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     made = Mirror(b"some content")
     yield made
     made.close()
+
+
+class Checkout:
+    """The trainers' source in a checkout of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.package = root / "trainers"
+        without = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source.PACKAGE, self.package, ignore=without)
+        self.git("init", "-q")
+        self.git("add", ".")
+        self.git("commit", "-qm", "first")
+
+    def git(self, *words: str) -> str:
+        """Return what git says there."""
+        who = ("-c", "user.name=T", "-c", "user.email=t@example.org")
+        line = ["git", "-C", str(self.root), *who, *words]
+        return subprocess.run(line, check=True, capture_output=True, text=True).stdout
+
+    def edit(self, word: str) -> None:
+        """Have whatever imports the events of the trainers say a word."""
+        with (self.package / "events.py").open("a") as file:
+            file.write(f"\nimport sys\nsys.stderr.write('the code says {word}\\n')\n")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    """A checkout whose code is what is frozen."""
+    made = Checkout(tmp_path / "checkout")
+    monkeypatch.setattr(source, "PACKAGE", made.package)
+    return made

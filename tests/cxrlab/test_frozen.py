@@ -20,34 +20,6 @@ from trainers import commit, source
 LONG = ("fake_steps", "100000"), ("fake_step_s", "0.02")
 
 
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The trainers' source in a checkout of its own, as what is frozen."""
-    root = tmp_path / "checkout"
-    shutil.copytree(
-        source.PACKAGE, root / "trainers", ignore=shutil.ignore_patterns("__pycache__", "data")
-    )
-    git(root, "init", "-q")
-    git(root, "add", ".")
-    git(root, "commit", "-qm", "first")
-    monkeypatch.setattr(source, "PACKAGE", root / "trainers")
-    return root
-
-
-def git(root: Path, *words: str) -> str:
-    who = ("-c", "user.name=T", "-c", "user.email=t@example.org")
-    done = subprocess.run(
-        ["git", "-C", str(root), *who, *words], check=True, capture_output=True, text=True
-    )
-    return done.stdout
-
-
-def edit(checkout: Path, word: str) -> None:
-    """Have whatever imports the events of the trainers say a word."""
-    with (checkout / "trainers" / "events.py").open("a") as file:
-        file.write(f"\nimport sys\nsys.stderr.write('the code says {word}\\n')\n")
-
-
 def said(run: runs.Run) -> list[str]:
     log = (Path(run.folder) / "log.txt").read_text()
     return [line.split()[-1] for line in log.splitlines() if line.startswith("the code says")]
@@ -64,11 +36,11 @@ def copies(lab: Lab) -> list[Path]:
 
 
 def test_what_is_edited_after_queueing_reaches_no_attempt_unless_asked_for(
-    lab: Lab, db: Any, checkout: Path, begin: Any, wait_for_state: Any
+    lab: Lab, db: Any, checkout: Any, begin: Any, wait_for_state: Any
 ) -> None:
-    edit(checkout, "one")
+    checkout.edit("one")
     run = queued(lab, db, *LONG)
-    edit(checkout, "two")
+    checkout.edit("two")
     begin(run)
     launch.stop(lab, db, runs.get(db, run.id))
     assert said(run) == ["one"]
@@ -98,9 +70,9 @@ def test_what_is_edited_in_the_settings_after_queueing_changes_nothing(
     assert json.loads((Path(run.folder) / "config.json").read_text()) == before
 
 
-def test_runs_of_one_content_share_one_copy(lab: Lab, db: Any, checkout: Path) -> None:
+def test_runs_of_one_content_share_one_copy(lab: Lab, db: Any, checkout: Any) -> None:
     first, second = queued(lab, db, seed=0), queued(lab, db, seed=1)
-    edit(checkout, "two")
+    checkout.edit("two")
     third = queued(lab, db, seed=2)
     digests = [source.note(Path(run.folder))["digest"] for run in (first, second, third)]
     assert digests[0] == digests[1] != digests[2]
@@ -109,9 +81,9 @@ def test_runs_of_one_content_share_one_copy(lab: Lab, db: Any, checkout: Path) -
         assert source.digest(copy / "trainers")[:16] == copy.name
 
 
-def test_a_copy_goes_with_the_last_run_that_names_it(lab: Lab, db: Any, checkout: Path) -> None:
+def test_a_copy_goes_with_the_last_run_that_names_it(lab: Lab, db: Any, checkout: Any) -> None:
     first, second = queued(lab, db, seed=0), queued(lab, db, seed=1)
-    edit(checkout, "two")
+    checkout.edit("two")
     third = queued(lab, db, seed=2)
     launch.remove(lab, db, first)
     assert len(copies(lab)) == 2
@@ -119,45 +91,45 @@ def test_a_copy_goes_with_the_last_run_that_names_it(lab: Lab, db: Any, checkout
     assert [copy.name for copy in copies(lab)] == [source.note(Path(third.folder))["digest"][:16]]
 
 
-def test_what_is_there_already_leaves_no_copy_behind(lab: Lab, db: Any, checkout: Path) -> None:
+def test_what_is_there_already_leaves_no_copy_behind(lab: Lab, db: Any, checkout: Any) -> None:
     run = queued(lab, db)
-    edit(checkout, "two")
+    checkout.edit("two")
     assert queued(lab, db).id == run.id
     assert len(copies(lab)) == 1
 
 
 def test_commit_and_changes_are_those_of_the_moment_of_queueing(
-    lab: Lab, db: Any, checkout: Path, begin: Any, wait_for_state: Any
+    lab: Lab, db: Any, checkout: Any, begin: Any, wait_for_state: Any
 ) -> None:
-    edit(checkout, "one")
-    (checkout / "trainers" / "new.py").write_text("FRESH = 1\n")
-    (checkout / "elsewhere.txt").write_text("no source\n")
-    before = git(checkout, "rev-parse", "HEAD").strip()
+    checkout.edit("one")
+    (checkout.package / "new.py").write_text("FRESH = 1\n")
+    (checkout.root / "elsewhere.txt").write_text("no source\n")
+    before = checkout.git("rev-parse", "HEAD").strip()
     run = queued(lab, db)
-    git(checkout, "commit", "-qam", "second")
+    checkout.git("commit", "-qam", "second")
     note = source.note(Path(run.folder))
     assert (note["commit"], note["uncommitted_changes"]) == (before, True)
     patch = (Path(run.folder) / "diff.patch").read_text()
     assert "FRESH = 1" in patch
     assert "no source" not in patch
-    git(checkout, "reset", "-q", "--hard", before)
-    (checkout / "trainers" / "new.py").unlink()
-    git(checkout, "apply", str(Path(run.folder) / "diff.patch"))
-    assert source.digest(checkout / "trainers") == note["digest"]
+    checkout.git("reset", "-q", "--hard", before)
+    (checkout.package / "new.py").unlink()
+    checkout.git("apply", str(Path(run.folder) / "diff.patch"))
+    assert source.digest(checkout.package) == note["digest"]
 
 
 def test_code_outside_git_is_frozen_too(
-    lab: Lab, db: Any, checkout: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, db: Any, checkout: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.rmtree(checkout / ".git")
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(checkout.parent))
+    shutil.rmtree(checkout.root / ".git")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(checkout.root.parent))
     note = source.note(Path(queued(lab, db).folder))
     assert (note["commit"], note["repository"], note["uncommitted_changes"]) == (None, "", False)
     assert len(copies(lab)) == 1
 
 
 def test_what_queues_says_where_else_code_is_found(
-    lab: Lab, db: Any, checkout: Path, tmp_path: Path, monkeypatch: Any, begin: Any
+    lab: Lab, db: Any, checkout: Any, tmp_path: Path, monkeypatch: Any, begin: Any
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'libraries'}:")
     run = queued(lab, db, *LONG)
@@ -171,7 +143,7 @@ def test_what_queues_says_where_else_code_is_found(
 
 
 def test_code_that_is_gone_is_said_and_todays_can_be_taken(
-    lab: Lab, db: Any, checkout: Path, begin: Any, wait_for_state: Any
+    lab: Lab, db: Any, checkout: Any, begin: Any, wait_for_state: Any
 ) -> None:
     run = queued(lab, db)
     shutil.rmtree(copies(lab)[0])
@@ -214,11 +186,11 @@ def test_many_at_once_make_one_whole_copy(lab: Lab) -> None:
 
 
 def test_show_names_the_code_and_the_commands_take_todays(
-    lab: Lab, db: Any, checkout: Path, monkeypatch: Any
+    lab: Lab, db: Any, checkout: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("cxrlab.agent.ensure_agent", lambda lab, **extra: None)
     run = queued(lab, db)
-    edit(checkout, "two")
+    checkout.edit("two")
     launch.stop(lab, db, run)
 
     def invoke(*words: str) -> Any:
@@ -228,15 +200,15 @@ def test_show_names_the_code_and_the_commands_take_todays(
     assert result.exit_code == 0, result.stderr
     assert "today's code" in result.stderr
     shown = json.loads(invoke("show", run.id, "--json").stdout)["code"]
-    assert shown["digest"] == source.digest(checkout / "trainers")
+    assert shown["digest"] == source.digest(checkout.package)
     assert len(shown["before"]) == 1
     assert "code" in invoke("show", run.id).stdout
 
 
-def test_new_files_are_part_of_the_difference_where_wanted(checkout: Path) -> None:
-    (checkout / "trainers" / "new.bin").write_bytes(bytes(range(256)))
-    assert commit.of(checkout / "trainers").diff == ""
-    assert "new.bin" in commit.of(checkout / "trainers", with_new=True).diff
+def test_new_files_are_part_of_the_difference_where_wanted(checkout: Any) -> None:
+    (checkout.package / "new.bin").write_bytes(bytes(range(256)))
+    assert commit.of(checkout.package).diff == ""
+    assert "new.bin" in commit.of(checkout.package, with_new=True).diff
 
 
 def test_a_program_of_ones_own_does_not_see_the_trainers(

@@ -13,9 +13,11 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from trainers.events import EventLog
+from trainers.room import Room
 
 SAVE_EVERY = 5
 
@@ -49,6 +51,7 @@ def main(argv: list[str]) -> int:
     kept = json.loads(given.resume.read_text()) if given.resume else {"step": 0, "weights": ""}
     step, weights = int(kept["step"]), str(kept["weights"])
     events = EventLog(given.output_dir)
+    room = Room(given.output_dir, events)
     events.start(step, total_steps=given.steps)
     while step < given.steps:
         time.sleep(given.step_s)
@@ -57,8 +60,9 @@ def main(argv: list[str]) -> int:
         events.metrics(step, {"train/loss": loss_at(given.seed, step)}, epoch=step / 10)
         events.progress(step, given.steps, eta_s=None)
         if step % SAVE_EVERY == 0 or stopping or step == given.steps:
-            save(last, {"step": step, "weights": weights})
-            events.checkpoint("last", "checkpoints/last.pt", step=step)
+            kept = {"step": step, "weights": weights}
+            if room.keep(partial(save, last, kept), needed=4096, stopping=lambda: bool(stopping)):
+                events.checkpoint("last", "checkpoints/last.pt", step=step)
         if stopping and step < given.steps:
             events.end("stopped", "SIGTERM received")
             return 143
@@ -70,11 +74,15 @@ def main(argv: list[str]) -> int:
 def save(path: Path, content: dict[str, object]) -> None:
     """Write a checkpoint so that a crash leaves the old one whole."""
     new = path.with_suffix(".new")
-    with new.open("w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    try:
+        with new.open("w") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@ everything that a trainer said before it ended is there when it is said to have 
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 from sqlite_utils import Database
 
-from cxrlab import pace, runner, states, torchrun
+from cxrlab import pace, runner, states, text, torchrun
 from cxrlab.backends import local
 from cxrlab.lab import Lab
 from store import claims, intake, queue, runs
@@ -19,6 +20,9 @@ from store.db import COMMAND_WAIT_S, StoreError, writing
 
 TURN = "waits for its turn"
 """The reason of a queued run that the agent has not considered yet."""
+
+PAUSED_NAME = "paused.json"
+"""The file of a run folder in which a trainer says that it waits for room on the disk."""
 
 LIVE_BEAT_S = 10.0
 """A heartbeat older than this tells nothing about how long the run has been silent."""
@@ -130,6 +134,7 @@ def _evidence(lab: Lab, run: runs.Run, seen: local.Look, now: float) -> states.E
         stall_s=pace.stall_after_s(
             usual, factor=settings.stall_factor, least_s=settings.stall_least_s
         ),
+        paused=_paused(folder, run.attempt),
         frozen=seen.frozen,
         ranks=torchrun.read(_tail(log, _RANKS_BYTES, start=start)) if ranks else torchrun.NOTHING,
         outcome=run.end_outcome or "",
@@ -138,6 +143,18 @@ def _evidence(lab: Lab, run: runs.Run, seen: local.Look, now: float) -> states.E
         stop_requested=run.stop_requested is not None,
         folder_there=folder.is_dir(),
     )
+
+
+def _paused(folder: Path, attempt: int) -> str:
+    """Return what the trainer of this attempt waits for; empty where it waits for nothing."""
+    try:
+        said = json.loads((folder / PAUSED_NAME).read_text(encoding="utf-8").strip() or "{}")
+    except (OSError, ValueError):
+        return ""
+    if not isinstance(said, dict) or said.get("attempt") != attempt:
+        return ""
+    needed, free = (text.size(said.get(key)) for key in ("needed", "free"))
+    return f"the disk is full (needs {needed}, {free} free)"
 
 
 def _quiet_s(seen: local.Look, now: float, heard: list[float]) -> float:

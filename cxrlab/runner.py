@@ -138,11 +138,15 @@ def _same_session() -> list[int]:
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Write a record under a temporary name, sync it, rename it: it is whole or absent."""
     temporary = path.with_suffix(".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(record, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def search_path(folder: Path) -> str | None:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -174,6 +175,36 @@ def begin(lab: Lab, db: Any, wait_until: Callable[..., Any]) -> Iterator[Callabl
     for child in children:
         child.kill()
         child.wait()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MiB of its own; needs root."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    except OSError as error:
+        pytest.skip(f"no small disk can be mounted here: {error}")
+    if done.returncode:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@pytest.fixture
+def fill() -> Callable[..., Path]:
+    """Fill a small disk until `left` bytes are free, and return the file that does it."""
+
+    def write(disk: Path, left: int = 0) -> Path:
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize > left:
+                file.write(bytes(4096))
+        return filler
+
+    return write
 
 
 @pytest.fixture

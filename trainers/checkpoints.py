@@ -47,6 +47,15 @@ def save(path: Path, content: dict[str, Any]) -> None:
         os.close(folder)
 
 
+def size_of(content: Any) -> int:
+    """Return about how many bytes `content` takes in a file: those of its tensors."""
+    if isinstance(content, torch.Tensor):
+        return content.numel() * content.element_size()
+    if isinstance(content, dict):
+        return sum(map(size_of, content.values()))
+    return sum(map(size_of, content)) if isinstance(content, list | tuple) else 0
+
+
 def load(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint of this project, on the CPU.
 

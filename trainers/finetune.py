@@ -268,7 +268,7 @@ class _Finetuning:
         if entry.metric == "AUROC":
             validated = self.predict(model, self.splits.val)
             if self.world.first:
-                np.savez_compressed(self.folder / VALIDATED, **validated.arrays)
+                self._save(VALIDATED, validated)
         tested = self.predict(model, self.splits.test)
         if self.world.first:
             tested = complete(self.module, self.task_config, tested, self.device)
@@ -305,8 +305,14 @@ class _Finetuning:
             autocast=loop.autocast(self.training, self.device),
         )
 
+    def _save(self, name: str, predicted: Predicted) -> None:
+        path = self.folder / name
+        program.keep(
+            self.folder, self.events, lambda: np.savez_compressed(path, **predicted.arrays)
+        )
+
     def _conclude(self, finished: loop.Finished, best: dict[str, Any], tested: Predicted) -> None:
-        np.savez_compressed(self.folder / PREDICTIONS, **tested.arrays)
+        self._save(PREDICTIONS, tested)
         values = {f"test/{k}": v for k, v in self.module.score(tested.arrays).items()}
         values |= {k: v for k, v in finished.values.items() if k.startswith("val/")}
         values[best["selected_by"]] = best["value"]

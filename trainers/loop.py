@@ -31,6 +31,7 @@ from trainers.config import ConfigError, InputError
 from trainers.distributed import World
 from trainers.events import EventLog
 from trainers.feed import Batches, Skipped, open_loader
+from trainers.room import FULL, Room
 from trainers.training import Training
 
 logger = logging.getLogger(__name__)
@@ -198,6 +199,8 @@ class Trainer:
             self._restore(Path(config.resume))
         self.batches = Batches(job.train, config, world, start=self.step)
         self.skipped = Skipped(log)
+        self.room = Room(self.folder, log, enabled=world.first)
+        self.signals = _Signals()
         self.peak = config.lr or config.blr * self.batches.images_per_update / 256
         model: nn.Module = torch.compile(job.model) if config.compile else job.model
         if world.size > 1:
@@ -233,12 +236,9 @@ class Trainer:
         logger.info("resumed from %s after %d updates", path, self.step)
 
     def save(self) -> None:
-        """Write `last.pt`; a full disk is reported and leaves the old file."""
+        """Write `last.pt`; waits while the disk is full, unless it is asked to stop."""
         self._check_losses(keep=0)
         states = distributed.gather([checkpoints.random_states()])
-        self._saved = time.monotonic()
-        if not self.world.first:
-            return
         state = {
             "format": checkpoints.FORMAT,
             "model": self.job.model.state_dict(),
@@ -255,13 +255,36 @@ class Trainer:
             "config": self.job.config,
             "size": self.job.size,
         }
-        try:
-            checkpoints.save(self.folder / checkpoints.LAST, state)
-        except OSError as error:
-            logger.error("cannot write %s: %s", checkpoints.LAST, error)
-            self.log.warning(f"checkpoint not written: {error}", path=checkpoints.LAST)
-            return
-        self.log.checkpoint("last", checkpoints.LAST, step=self.step)
+        self._keep(checkpoints.LAST, state, kind="last")
+        self._saved = time.monotonic()
+
+    def _keep(self, name: str, content: dict[str, Any], *, kind: str) -> bool:
+        """Write a checkpoint and announce it; all processes wait for its room together.
+
+        Returns whether it was written: not where the training was asked to stop meanwhile. What
+        keeps `last.pt` from being written, beside a full disk, is told and is no failure.
+        """
+
+        def write() -> None:
+            try:
+                checkpoints.save(self.folder / name, content)
+            except OSError as error:
+                if error.errno in FULL or kind != "last":
+                    raise
+                logger.error("cannot write %s: %s", name, error)
+                self.log.warning(f"checkpoint not written: {error}", path=name)
+            else:
+                self.log.checkpoint(kind, name, step=self.step)
+
+        kept = self.room.keep(
+            write,
+            needed=checkpoints.size_of(content),
+            stopping=lambda: bool(self.signals.number),
+            together=lambda flag: distributed.anyone(flag, self.device),
+        )
+        if not kept:
+            self.log.warning("checkpoint not written: the disk is full", path=name)
+        return kept
 
     def _spent(self) -> float:
         return self.seconds + time.monotonic() - self._began
@@ -278,7 +301,7 @@ class Trainer:
         loader = open_loader(self.job.train, self.config, self.batches, self.device)
         meter = _Meter(self.device)
         every = self.config.eval_every or self.batches.updates_per_epoch
-        with _Signals() as signals:
+        with self.signals as signals:
             while self.step < self.batches.total:
                 self._update(loader, meter)
                 final = self.step == self.batches.total
@@ -435,18 +458,16 @@ class Trainer:
         )
         if not ahead or not math.isfinite(value):
             return
-        self.best = value
-        if self.world.first:
-            content = {
-                "model": self.judged.state_dict(),
-                "step": self.step,
-                "selected_by": name,
-                "value": value,
-                "config": self.job.config,
-                "size": self.job.size,
-            }
-            checkpoints.save(self.folder / checkpoints.BEST, content)
-            self.log.checkpoint("best", checkpoints.BEST, step=self.step)
+        content = {
+            "model": self.judged.state_dict(),
+            "step": self.step,
+            "selected_by": name,
+            "value": value,
+            "config": self.job.config,
+            "size": self.job.size,
+        }
+        if self._keep(checkpoints.BEST, content, kind="best"):
+            self.best = value
 
 
 def _difference(state: dict[str, Any], config: dict[str, Any]) -> str:

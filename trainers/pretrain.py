@@ -398,7 +398,7 @@ def _conclude(
 ) -> None:
     path = folder / checkpoints.ENCODER
     content = weights.encoder_content(model.encoder, model.size, config=flat, step=finished.step)
-    checkpoints.save(path, content)
+    program.keep(folder, events, lambda: checkpoints.save(path, content))
     digest = checkpoints.sha256(path)
     events.checkpoint("encoder", checkpoints.ENCODER, step=finished.step, sha256=digest)
     result = {

@@ -34,6 +34,7 @@ from trainers.config import (
 )
 from trainers.distributed import World
 from trainers.events import EventLog, finite
+from trainers.room import Room
 from trainers.training import Training
 
 logger = logging.getLogger(__name__)
@@ -160,23 +161,29 @@ def guard(work: Callable[[], int], log: Callable[[], EventLog | None]) -> int:
         return 128 + stopped.number
     except (ConfigError, MissingError, InputError) as error:
         say_end("failed", str(error))
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {error}\n")
         codes = {ConfigError: 2, MissingError: 3, InputError: 4}
         return codes[type(error)]
     except loop.NonFiniteLoss as error:
         say_end("failed", str(error))
-        sys.stderr.write(f"error: {error}\n")
+        say(f"error: {error}\n")
         return 1
     except torch.OutOfMemoryError as error:
-        traceback.print_exc()
+        say(traceback.format_exc())
         say_end("failed", f"GPU out of memory: {str(error).splitlines()[0]}")
         return 1
     except Exception as error:
-        traceback.print_exc()
+        say(traceback.format_exc())
         say_end("failed", f"{type(error).__name__}: {error}")
         return 1
     finally:
         distributed.leave()
+
+
+def say(text: str) -> None:
+    """Write to stderr; a full disk, where the log lies, must not hide how the run ends."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
 
 
 def tell_torchrun(reason: str) -> None:
@@ -224,6 +231,11 @@ def show(draw: Callable[[], Iterable[tuple[str, str]]], events: EventLog) -> Non
         events.warning(f"pictures could not be drawn: {type(error).__name__}{why}")
 
 
+def keep(folder: Path, events: EventLog, write: Callable[[], object]) -> None:
+    """Write something that the run must not lose; waits for room where the disk is full."""
+    Room(folder, events).keep(write, needed=0)
+
+
 def write_result(folder: Path, result: dict[str, Any], events: EventLog) -> None:
     """Write `result.json` whole, then tell it as an event; every number with its meaning."""
     result = {
@@ -234,6 +246,10 @@ def write_result(folder: Path, result: dict[str, Any], events: EventLog) -> None
     path = folder / "result.json"
     temporary = path.with_suffix(".tmp")
     text = json.dumps(finite(result), indent=2, ensure_ascii=False, default=str)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+
+    def write() -> None:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+    keep(folder, events, write)
     events.result(**json.loads(text))

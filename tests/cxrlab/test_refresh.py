@@ -300,3 +300,17 @@ def test_a_clock_that_was_set_back_ends_no_run_before_it_began(
     ended = wait_for_state(run.id, *runs.ENDED)
     assert ended.ended is not None
     assert ended.ended >= (ended.started or 0)
+
+
+def test_a_trainer_that_waits_for_room_on_the_disk_says_so(
+    lab: Lab, db: Any, trainer: Make, begin: Make
+) -> None:
+    run = begin(trainer(*LONG))
+    path = Path(run.folder) / "paused.json"
+    said = {"attempt": 1, "needed": 1288490188, "free": 3 * 2**20}
+    path.write_text(json.dumps(said).ljust(512))
+    paused = look(lab, db, run)
+    assert paused.state == "running"
+    assert paused.reason == "paused: the disk is full (needs 1.2 GiB, 3.0 MiB free)"
+    path.write_text(json.dumps(said | {"attempt": 2}))
+    assert look(lab, db, run).reason == ""

@@ -186,3 +186,30 @@ def test_the_start_time_of_a_process_with_an_odd_name_is_read(tmp_path: Path) ->
     finally:
         child.kill()
         child.wait()
+
+
+def test_how_a_run_ended_is_recorded_on_a_full_disk(
+    small_disk: Path, fill: Callable[..., Path], wait_until: Callable[..., Any]
+) -> None:
+    folder = small_disk / "run"
+    folder.mkdir()
+    process = start(folder, "sleep", "600")
+    trainer = wait_until(lambda: record(folder).get("trainer"))
+    fill(small_disk)
+    os.kill(trainer["pid"], signal.SIGKILL)
+    assert process.wait(timeout=120) == 128 + signal.SIGKILL
+    assert record(folder)["signal"] == signal.SIGKILL
+    assert record(folder)["ended"] is not None
+
+
+def test_silence_is_measured_by_a_clock_that_nobody_sets(
+    folder: Path, wait_until: Callable[..., Any]
+) -> None:
+    process = start(folder, "sleep", "600")
+    beat = runner.beat_path(folder, 1)
+    silent = wait_until(lambda: beat.exists() and beat.stat().st_mtime - beat.stat().st_atime)
+    assert silent > 0
+    (folder / "events.jsonl").write_text("{}\n")
+    wait_until(lambda: 0 <= beat.stat().st_mtime - beat.stat().st_atime < silent)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=120)

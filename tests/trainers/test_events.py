@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from pathlib import Path
+from typing import Any
 
-from trainers import program
+import pytest
+
+from trainers import events, program
 from trainers.events import FILE_NAME, EventLog
 
 
@@ -52,3 +56,42 @@ def test_a_result_with_a_class_that_has_no_score_is_plain_json(tmp_path: Path) -
     written = json.loads((tmp_path / "result.json").read_text(), parse_constant=refuse)
     assert written["values"]["test/AUROC/Hernia"] is None
     assert written["bounds"]["test/AUROC/Hernia"] == [None, None]
+
+
+def test_a_full_disk_loses_and_tears_no_event(small_disk: Path, fill: Any) -> None:
+    log = EventLog(small_disk / "run")
+    log.metrics(1, {"train/loss": 1.0}, epoch=0.0)
+    filler = fill(small_disk)
+    for step in range(2, 400):  # far more than the last page holds
+        log.metrics(step, {"train/loss": 1 / step}, epoch=0.0)
+    assert not log.flush()
+    filler.unlink()
+    log.metrics(400, {"train/loss": 1.0}, epoch=0.0)
+    assert log.flush()
+    steps = [json.loads(line)["step"] for line in lines(small_disk / "run")]
+    assert steps == list(range(1, 401))
+
+
+def test_the_last_word_waits_for_room(small_disk: Path, fill: Any) -> None:
+    log = EventLog(small_disk / "run")
+    filler = fill(small_disk)
+    for step in range(200):
+        log.metrics(step, {"train/loss": 1.0}, epoch=0.0)
+    threading.Timer(0.5, filler.unlink).start()
+    log.end("succeeded")
+    assert json.loads(lines(small_disk / "run")[-1])["kind"] == "end"
+
+
+def test_a_training_that_is_asked_to_stop_does_not_wait_for_room_for_ever(
+    small_disk: Path, fill: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "STOPPED_WAIT_S", 0.1)
+    log = EventLog(small_disk / "run")
+    fill(small_disk)
+    for step in range(200):
+        log.metrics(step, {"train/loss": 1.0}, epoch=0.0)
+    log.end("stopped")
+    whole = (small_disk / "run" / FILE_NAME).read_bytes().rpartition(b"\n")[0]
+    assert [json.loads(line)["step"] for line in whole.splitlines()] == list(
+        range(len(whole.splitlines()))
+    )

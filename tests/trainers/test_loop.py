@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainers import checkpoints, loop
+from trainers import checkpoints, loop, room
 from trainers.config import ConfigError, InputError
 from trainers.data.batch import BadItem
 from trainers.distributed import World
@@ -291,20 +292,20 @@ def test_another_recipe_cannot_be_resumed(tmp_path: Path) -> None:
         train(tmp_path, resume=str(last))
 
 
-def test_a_full_disk_is_reported_and_training_goes_on(
+def test_a_disk_that_fails_otherwise_is_reported_and_training_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = checkpoints.save
 
     def full(path: Path, content: dict[str, Any]) -> None:
         if path.name == "last.pt":
-            raise OSError(28, "No space left on device")
+            raise OSError(errno.EIO, "Input/output error")
         real(path, content)
 
     monkeypatch.setattr(checkpoints, "save", full)
     _, finished = train(tmp_path)
     assert finished.step == 21
-    assert "No space left" in events(tmp_path, "warning")[0]["message"]
+    assert "Input/output" in events(tmp_path, "warning")[0]["message"]
 
 
 def test_workers_do_not_change_what_is_trained(tmp_path: Path) -> None:
@@ -358,3 +359,40 @@ def test_each_update_tells_the_model_its_epoch_also_after_resuming(tmp_path: Pat
     told.clear()
     train(tmp_path, model=Told(), **settings, resume=str(tmp_path / checkpoints.LAST))
     assert told == [0.667, 0.667, 1, 1]
+
+
+def test_a_full_disk_pauses_the_training_and_changes_nothing(
+    tmp_path: Path, small_disk: Path, fill: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "LOOK_S", 0.05)
+    whole, _ = train(tmp_path / "whole", save_every_s=0.0)
+    filler: list[Path] = []
+
+    def validate(bare: nn.Module) -> dict[str, float]:
+        if not filler:
+            filler.append(fill(small_disk))
+            threading.Timer(0.5, filler[0].unlink).start()
+        return {"val/fit": float(torch.rand(1))}
+
+    paused, finished = train(small_disk / "run", save_every_s=0.0, validate=validate)
+    assert finished.step == 21
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, paused.state_dict()[name]), name
+    assert losses(small_disk / "run") == losses(tmp_path / "whole")
+    (said,) = events(small_disk / "run", "warning")
+    assert said["message"].startswith("paused for")
+
+
+def test_a_training_that_waits_for_room_can_be_stopped(
+    small_disk: Path, fill: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "LOOK_S", 0.05)
+
+    def validate(bare: nn.Module) -> dict[str, float]:
+        fill(small_disk)
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        return {"val/fit": 1.0}
+
+    with pytest.raises(loop.Stopped):
+        train(small_disk / "run", validate=validate)
+    assert not (small_disk / "run" / checkpoints.LAST).exists()

@@ -36,7 +36,7 @@ def copies_of(cell: grid.Cell) -> list[tuple[str, str]]:
     """Return what can be copied of a cell: its text, and the commands that show and launch it."""
     words = [cell.task, *([] if cell.ratio is None else [str(cell.ratio)]), cell.metric]
     found = [("cell", cell.text()), ("show", f"cxrlab show {'/'.join([cell.method, *words])}")]
-    if cell.number():
+    if cell.number() not in ("", cell.text()):
         found.insert(1, ("number", cell.number()))
     if cell.state != "none":
         ratio = "" if cell.ratio is None else f" --ratio {cell.ratio}"

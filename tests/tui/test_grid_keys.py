@@ -174,8 +174,8 @@ async def test_y_copies_the_cell_or_the_commands_that_show_and_launch_it(
         await pilot.press("down", "right", "right")
         for down, text in (
             (0, "72.2 ±1.0 (3)"),
-            (2, "cxrlab show mrm/siim/10/Dice"),
-            (3, "cxrlab launch mrm --task siim --ratio 10"),
+            (1, "cxrlab show mrm/siim/10/Dice"),
+            (2, "cxrlab launch mrm --task siim --ratio 10"),
         ):
             await pilot.press("y")
             await until(pilot, lambda: "Copy mrm siim 10 % Dice" in shown(app))

@@ -143,9 +143,7 @@ class GridScreen(Screen[None]):
         said = detail_of(cell) if cell else Text()
         if self._marked is not None:
             said.append(f"\n{MARKED} {what(self._marked)} {tr('is marked')}: ", "bold")
-            said.append(
-                tr("`c` on another method compares, here again with the paper; Esc forgets")
-            )
+            said.append(tr("`c` on another compares, here the paper"))
         self.query_one("#detail", Static).update(said)
 
     @property

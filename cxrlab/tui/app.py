@@ -26,7 +26,7 @@ from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import acting, lists, messages, reading, remembered, telling, themes
+from cxrlab.tui import acting, lists, messages, reading, remembered, telling, terminal, themes
 from cxrlab.tui.history import History
 from cxrlab.tui.pulse import GpuWatch, Pulse, Rhythm
 from cxrlab.tui.screens.cell import CellScreen
@@ -361,7 +361,8 @@ def run_tui(lab: Lab) -> None:
     timer = threading.Timer(LEAVE_S, os._exit, [0])
     timer.daemon = True
     app.leaving = timer.start
-    app.run()
+    with terminal.guarded(remembered.file_of(lab).parent / "terminals"):
+        app.run()
     timer.cancel()
 
 

@@ -167,6 +167,9 @@ def test_a_killed_dashboard_stops_nothing_and_the_next_one_sets_the_terminal_rig
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert terminal.flags() != "0 0", "nothing was left to be set right"
+    terminal.type("clear; printf 'all is %s\\n' gone")
+    terminal.press("C-j")
+    terminal.wait_for("all is gone")
     terminal.type(line(lab) + OVER)
     terminal.press("C-j")  # a raw terminal sends no line at Enter
     terminal.wait_for("1 Grid", "1 running")

@@ -65,9 +65,24 @@ def lab_of(ctx: typer.Context) -> Lab:
 
 
 @contextmanager
-def opened(ctx: typer.Context) -> Iterator[tuple[Lab, Database]]:
-    """Give the lab and its registry, with everything taken in that trainers have written."""
+def opened(ctx: typer.Context, *, changes: bool = False) -> Iterator[tuple[Lab, Database]]:
+    """Give the lab and its registry, with everything taken in that trainers have written.
+
+    A lab of somebody else is given as it is, for reading alone, and talk says so.
+
+    Args:
+        ctx: the command's context, which says which lab.
+        changes: whether the command changes something in the lab, or runs its programs.
+
+    Raises:
+        NotFound: there is no lab.
+        NotYours: it is somebody else's, and would be changed or may not be read.
+    """
     lab = lab_of(ctx)
+    if changes:
+        from cxrlab import ownership
+
+        ownership.check(lab)
     with registry_of(lab) as db:
         yield lab, db
 
@@ -75,13 +90,14 @@ def opened(ctx: typer.Context) -> Iterator[tuple[Lab, Database]]:
 @contextmanager
 def registry_of(lab: Lab, *, look: bool = True) -> Iterator[Database]:
     """Give the registry of `lab`, brought up to date unless told otherwise, and close it."""
+    from cxrlab import console, ownership
     from cxrlab.refresh import refresh
-    from store.db import open_store
 
-    lab.registry.parent.mkdir(parents=True, exist_ok=True)
-    db = open_store(lab.registry)
+    db = ownership.open_registry(lab)
     try:
-        if look:
+        if said := ownership.told(lab):
+            console.say(said)
+        elif look:
             refresh(lab, db)
         yield db
     finally:

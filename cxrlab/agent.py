@@ -31,11 +31,11 @@ from typing import IO, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import notify, pruning, refresh, runner, starting, text
+from cxrlab import notify, ownership, pruning, refresh, runner, starting, text
 from cxrlab.access import what
 from cxrlab.errors import CxrlabError
 from cxrlab.gpu_watch import Watch
-from cxrlab.lab import Lab, find_lab
+from cxrlab.lab import MASKS, Lab, find_lab
 from cxrlab.settings import Place
 from cxrlab.settings_file import read_settings
 from store import notices, results, runs
@@ -70,7 +70,11 @@ def ensure_agent(lab: Lab, *, idle_s: float = IDLE_S) -> Status:
     """Start an agent, detached, unless one lives; returns at once.
 
     Several at once may start several: all but one find the lock taken and end.
+
+    Raises:
+        NotYours: the lab is somebody else's, and so would be what an agent writes.
     """
+    ownership.check(lab)
     now = status(lab)
     if now.alive:
         return now
@@ -101,7 +105,7 @@ def carry_on(lab: Lab, db: Database) -> None:
 def status(lab: Lab) -> Status:
     """Say whether an agent lives, without disturbing it."""
     try:
-        with lab.agent_lock.open("r+", encoding="utf-8") as file:
+        with lab.agent_lock.open(encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -276,9 +280,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         lab = find_lab(options.lab)
+        ownership.check(lab)
     except CxrlabError as error:
         logger.error("%s", error)
         return error.code
+    os.umask(MASKS[lab.settings.share])  # and that of every run it starts
     agent = Agent(lab, idle_s=options.idle_s)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, agent.ask_to_end)

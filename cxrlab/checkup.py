@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cxrlab import agent, gpu_watch, gpu_words, gpus, text, weights, whose
+from cxrlab import agent, gpu_watch, gpu_words, gpus, ownership, text, weights, whose
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
 from cxrlab.settings import cores
 from store import claims, runs
-from store.db import StoreError, open_store, writing
+from store.db import StoreError, writing
 from trainers import catalog
 
 Level = Literal["ok", "note", "warning", "missing"]
@@ -159,8 +159,8 @@ def _gpu_cards(lab: Lab | None, reading: gpus.Reading) -> tuple[whose.Card, ...]
     if lab is None or not lab.registry.exists():
         return ()
     try:
-        db = open_store(lab.registry)
-    except StoreError:  # which is another finding
+        db = ownership.open_registry(lab)
+    except (StoreError, CxrlabError):  # which is another finding
         return ()
     try:
         return gpu_watch.glance(lab, reading, claims.every(db)).cards
@@ -181,14 +181,15 @@ def space(lab: Lab) -> Finding:
 def registry(lab: Lab) -> Finding:
     """Open the registry and take its write lock; see that it lies on a local disk."""
     try:
-        lab.registry.parent.mkdir(parents=True, exist_ok=True)
-        db = open_store(lab.registry)
+        db = ownership.open_registry(lab)
         try:
+            if said := ownership.told(lab):
+                return Finding("registry", "note", said)
             with writing(db):
                 known = runs.count(db)
         finally:
             db.conn.close()
-    except (StoreError, OSError) as error:
+    except (StoreError, CxrlabError, OSError) as error:
         return Finding("registry", "missing", str(error), f"chmod -R u+w {lab.registry.parent}")
     kind = file_system(lab.registry)
     if kind in NETWORK:
@@ -244,7 +245,7 @@ def waiting(lab: Lab) -> Finding:
     if status.alive:
         return Finding("agent", "ok", f"lives, pid {status.pid}")
     try:
-        db = open_store(lab.registry)
+        db = ownership.open_registry(lab)
         try:
             queued = runs.count(db, states=("queued",))
         finally:

@@ -189,7 +189,11 @@ def explain(problem: Exception) -> Told:
 def explain_store(problem: Exception) -> Told:
     """Return what to say of an error of the registry."""
     from store import runs
+    from store.db import ReadOnlyError
 
+    if isinstance(problem, ReadOnlyError):
+        hint = "`cxrlab init` makes a lab of your own"
+        return Told("this lab is somebody else's: it is only read", hint, 1)
     if isinstance(problem, runs.NoSuchRun):
         return Told(str(problem), "`cxrlab runs` lists them", 3)
     if isinstance(problem, runs.AmbiguousRun):

@@ -19,13 +19,14 @@ NEWEST = 200
 def run_ids(ctx: typer.Context, incomplete: str) -> Offer:
     """Return the ids of the newest runs that begin so, with what they are."""
     try:
+        from cxrlab import ownership
         from cxrlab.lab import find_lab
-        from store import db, runs
+        from store import runs
 
         lab = find_lab(ctx.find_root().params.get("lab"))
         if not lab.registry.exists():
             return []
-        found = runs.select(db.open_store(lab.registry), limit=NEWEST)
+        found = runs.select(ownership.open_registry(lab), limit=NEWEST)
     except Exception:
         return []
     return [

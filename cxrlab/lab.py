@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +18,11 @@ from cxrlab.settings_file import read_settings, template
 from trainers import catalog
 
 SETTINGS_NAME = "cxrlab.toml"
+
+MASKS = {"private": 0o077, "group": 0o027}
+"""By `[lab] share`: what nobody else may do with what is created in run folders and registry."""
+
+_masking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,25 @@ class Lab:
         """Copies of the trainers' code that runs were queued with; see `cxrlab.frozen`."""
         return self.root / ".cxrlab" / "code"
 
+    @contextmanager
+    def creating(self) -> Iterator[None]:
+        """Create what the lab's owner shares with the group, or with nobody, whatever the umask.
+
+        The umask is the whole process's: threads wait for one another here.
+        """
+        with _masking:
+            before = os.umask(MASKS[self.settings.share])
+            try:
+                yield
+            finally:
+                os.umask(before)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder for runs or the registry, readable by those alone that the lab says."""
+        if not folder.is_dir():
+            with self.creating():
+                folder.mkdir(parents=True, exist_ok=True)
+
     @property
     def agent_lock(self) -> Path:
         """Held by the living agent."""
@@ -97,15 +125,72 @@ def find_lab(start: Path | None = None) -> Lab:
     raise NotFound(f"no lab at {place} or above it", "`cxrlab init` makes one")
 
 
-def make_lab(folder: Path) -> Lab:
-    """Make `folder` a lab, or complete it where it is one; nothing that is there is overwritten."""
+def make_lab(folder: Path, *, share: str | None = None) -> Lab:
+    """Make `folder` a lab, or complete it where it is one; nothing that is there is overwritten.
+
+    Args:
+        folder: where it is to be.
+        share: who may read runs and registry, `private` or `group`; None leaves what is written.
+    """
     root = folder.expanduser().resolve()
-    for part in (root, root / ".cxrlab", root / "runs", root / "pretrained"):
+    for part in (root, root / "pretrained"):
         part.mkdir(parents=True, exist_ok=True)
     settings = root / SETTINGS_NAME
     if not settings.exists():
         settings.write_text(template(), encoding="utf-8")
-    return Lab(root, read_settings(settings))
+    lab = Lab(root, read_settings(settings))
+    if share is not None and share != lab.settings.share:
+        lab = _set_share(lab, share)
+    for part in (lab.registry.parent, lab.runs_dir):
+        lab.make_folder(part)
+    return lab
+
+
+def open_doors(lab: Lab) -> None:
+    """Give the folders of registry and runs the rights that `[lab] share` says.
+
+    Closing is done at the two outer doors; opening goes through everything within, and follows no
+    link.
+    """
+    shared = lab.settings.share == "group"
+    for place in (lab.registry.parent, lab.runs_dir):
+        place.chmod(0o750 if shared else 0o700)
+        for folder, _, names in os.walk(place) if shared else ():
+            for path in (Path(folder), *(Path(folder, name) for name in names)):
+                mode = path.lstat().st_mode
+                if not stat.S_ISLNK(mode):
+                    path.chmod(stat.S_IMODE(mode) | (0o050 if stat.S_ISDIR(mode) else 0o040))
+
+
+def _set_share(lab: Lab, share: str) -> Lab:
+    """Write `[lab] share` into `cxrlab.toml`, keep every other line, return the new lab.
+
+    Raises:
+        Usage: the file says it in a form that only a person can edit.
+    """
+    lines = lab.settings_file.read_text(encoding="utf-8").splitlines()
+    header = next((i for i, x in enumerate(lines) if re.match(r"\s*\[lab\]", x)), None)
+    if header is None:
+        first = next((i for i, x in enumerate(lines) if re.match(r"\s*\[", x)), len(lines))
+        lines[first:first] = ["[lab]", ""]
+        header = first
+    old = re.compile(r"\s*#?\s*share\s*=")
+    end = next((i for i in range(header + 1, len(lines)) if lines[i].startswith("[")), len(lines))
+    spot = next((i for i in range(header + 1, end) if old.match(lines[i])), None)
+    new = f"share = {json.dumps(share)}"
+    lines[header + 1 if spot is None else spot : header + 1 if spot is None else spot + 1] = [new]
+    temporary = lab.settings_file.with_suffix(".toml.new")
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        settings = read_settings(temporary)
+    except Usage:
+        settings = Settings(share="")
+    if settings.share != share:
+        temporary.unlink()
+        hint = f"write `{new}` below `[lab]` there by hand"
+        raise Usage(f"{lab.settings_file} gives `lab.share` in a form of its own", hint)
+    temporary.replace(lab.settings_file)
+    return Lab(lab.root, settings)
 
 
 def set_data_root(lab: Lab, name: str, *, root: Path) -> Lab:

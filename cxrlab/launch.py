@@ -173,7 +173,7 @@ def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched
         with frozen.door(lab):
             code = frozen.freeze(lab)
             for one in prepared:
-                make_folder(one.run, one.config, code)
+                make_folder(lab, one.run, one.config, code)
         again = {one.run.id for one in prepared if one.step.again}
         added = runs.add_unless_there(db, [one.run for one in prepared], again=again)
     finally:
@@ -189,7 +189,7 @@ def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched
         if run is None:  # the one that stood for it has failed this very moment
             raise CxrlabError(f"{one.step.cell}: another run of it has just ended; try again")
         if new and run.command != one.run.command:  # another launch was first with its encoder
-            make_folder(one.run._replace(command=run.command), one.config, code)
+            make_folder(lab, one.run._replace(command=run.command), one.config, code)
         why = one.step.why if new else "is there already"
         facts = (run.id, run.method, run.task, run.ratio, run.seed, run.state)
         waits = refresh.TURN if run.state == "queued" else ""
@@ -407,10 +407,15 @@ def _placed(config: dict[str, Any], run: runs.NewRun) -> dict[str, Any]:
     return {**config, **own}
 
 
-def make_folder(run: runs.NewRun, config: dict[str, Any], code: frozen.Code) -> None:
+def make_folder(lab: Lab, run: runs.NewRun, config: dict[str, Any], code: frozen.Code) -> None:
     """Make the folder of a run that is to be queued, with all that is known before it starts."""
     folder = Path(run.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    lab.make_folder(folder)
+    with lab.creating():
+        _fill_folder(folder, run, config, code)
+
+
+def _fill_folder(folder: Path, run: runs.NewRun, config: dict[str, Any], code: frozen.Code) -> None:
     text = json.dumps(_placed(config, run), indent=2, ensure_ascii=False)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     frozen.note(folder, code)

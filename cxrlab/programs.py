@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cxrlab import copies, weights
+from cxrlab import copies, ownership, weights
 from cxrlab import plan as plans
 from cxrlab.errors import BadInput, CxrlabError, NotFound, Usage
 from cxrlab.lab import Lab
+from cxrlab.settings import LaunchSettings
 from trainers import catalog
 
 PLACES = ("seed", "output_dir")
@@ -160,6 +161,8 @@ def _program(lab: Lab, step: plans.Step, *, gpus: int) -> list[str]:
     settings = lab.settings.launch
     pretrains = step.task == catalog.PRETRAIN
     name = settings.pretrain_program if pretrains else settings.finetune_program
+    if name not in (LaunchSettings.pretrain_program, LaunchSettings.finetune_program):
+        ownership.check(lab)  # a program that somebody else names is not run
     target = [name] if name.endswith(".py") else ["-m", name]
     if gpus < 2:
         return [sys.executable, "-P", *target]

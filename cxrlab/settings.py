@@ -14,6 +14,7 @@ from typing import Literal
 PRESETS = ("paper", "quick")
 LANGUAGES = ("en", "zh")
 ENDS = ("succeeded", "failed", "stopped", "lost")
+SHARES = ("private", "group")
 FORMS = ("ntfy", "slack", "feishu", "dingtalk", "json", "email")
 MAIL_KEYS = ("to", "sender", "server", "user", "password_env")
 
@@ -143,6 +144,9 @@ class NotifySettings:
 @dataclass(frozen=True)
 class Settings:
     """What `cxrlab.toml` says, defaults included."""
+
+    share: str = "private"
+    """`[lab] share`: whether run folders and registry may be read by their owner's group."""
 
     data: Mapping[str, DataSettings] = field(default_factory=dict)
     launch: LaunchSettings = field(default_factory=LaunchSettings)

@@ -21,6 +21,7 @@ from cxrlab.settings import (
     LANGUAGES,
     MAIL_KEYS,
     PRESETS,
+    SHARES,
     CheckpointSettings,
     DataSettings,
     GpuSettings,
@@ -51,9 +52,12 @@ def read_settings(path: Path) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise Usage(f"{path} is not TOML: {error}") from None
     reader = _Reader(path, source)
-    known = ("data", "launch", "gpus", "grid", "notify", "checkpoints", "language")
+    known = ("lab", "data", "launch", "gpus", "grid", "notify", "checkpoints", "language")
     reader.check_keys("", document, known)
+    lab = reader.table("", document, "lab")
+    reader.check_keys("lab", lab, ("share",))
     return Settings(
+        share=reader.choice("lab", lab, "share", SHARES, Settings.share),
         data=_data(reader, reader.table("", document, "data")),
         launch=_launch(reader, reader.table("", document, "launch")),
         gpus=_gpus(reader, reader.table("", document, "gpus")),
@@ -315,6 +319,9 @@ def template() -> str:
 # change them. Relative paths start at this folder.
 
 # language = "en"            # of reports: {", ".join(LANGUAGES)}
+
+[lab]
+# share = "private"          # "group": the group of the files may read runs and registry, too
 
 [launch]
 # gpus = "all"               # for runs: "all", how many at once (0: none), or which: [0, 2]

@@ -27,6 +27,10 @@ class StoreError(Exception):
     """The registry cannot do what was asked, with what stands in the way."""
 
 
+class ReadOnlyError(StoreError):
+    """A registry that was opened for reading alone would have been written to."""
+
+
 def open_store(path: Path) -> Database:
     """Open the registry at `path`, make it where it is missing, and bring its schema up to date.
 
@@ -47,6 +51,45 @@ def open_store(path: Path) -> Database:
     except sqlite3.Error as error:
         raise StoreError(f"cannot open the registry `{path}`: {error}") from error
     return db
+
+
+def open_read_only(path: Path) -> Database:
+    """Open a registry that is somebody else's, without writing to it or beside it.
+
+    One whose schema is older is brought up to date in memory. Where no write-ahead log is there,
+    nobody has it open, and it is read as a file that does not change: SQLite could not make the
+    log's index in a folder that is not ours. What its owner writes meanwhile is seen by the next
+    that opens it.
+
+    Raises:
+        StoreError: the file cannot be opened, is no registry, or comes from a newer cxrlab.
+    """
+    logged = path.with_name(f"{path.name}-wal").exists()
+    uri = f"{path.resolve().as_uri()}?{'mode=ro' if logged else 'immutable=1'}"
+    try:
+        conn = sqlite3.connect(uri, uri=True, isolation_level=None)
+        try:
+            _wait(conn, COMMAND_WAIT_S)
+            version = schema.version(Database(conn, execute_plugins=False))
+            if version < len(schema.MIGRATIONS):
+                conn = _copied(conn)
+            db = Database(conn, execute_plugins=False)
+            _migrate(db, path)
+            conn.execute("pragma query_only = on")
+        except BaseException:
+            conn.close()
+            raise
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot read the registry `{path}`: {error}") from error
+    return db
+
+
+def _copied(conn: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy in memory, and close what was copied."""
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    conn.backup(copy)
+    conn.close()
+    return copy
 
 
 @contextmanager
@@ -74,6 +117,8 @@ def writing(db: Database, wait_s: float = COMMAND_WAIT_S) -> Iterator[None]:
         for statement in begin:
             db.conn.execute(statement)
     except sqlite3.OperationalError as error:
+        if _is_read_only(db.conn, error):
+            raise ReadOnlyError("the registry is open for reading alone") from error
         if not _is_busy(error):
             raise StoreError(f"cannot write to the registry: {error}") from error
         raise StoreError(f"another process has kept the registry busy for {wait_s:g} s") from error
@@ -135,6 +180,11 @@ def _migrate(db: Database, path: Path) -> None:
 
 def _wait(conn: sqlite3.Connection, wait_s: float) -> None:
     conn.execute(f"pragma busy_timeout = {int(min(wait_s * 1000, _LONGEST_MS))}")
+
+
+def _is_read_only(conn: sqlite3.Connection, error: sqlite3.OperationalError) -> bool:
+    (query_only,) = conn.execute("pragma query_only").fetchone()
+    return bool(query_only) or error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

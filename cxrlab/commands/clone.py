@@ -40,7 +40,7 @@ def clone(
     from cxrlab.exports.launched import launched_facts, planned_facts, tell_launched, tell_space
     from cxrlab.plan import Plan
 
-    with opened(ctx) as (lab, db):
+    with opened(ctx, changes=True) as (lab, db):
         (model,) = named(db, [run])
         step = cloning.step_of(db, model, changes=settings(sets or []), seed=seed)
         (prepared,) = launching.prepare(lab, db, Plan((step,)), gpus=model.gpus, priority=priority)

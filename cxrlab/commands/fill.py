@@ -55,7 +55,7 @@ def fill(
     from cxrlab.exports import launched as telling
     from cxrlab.exports import outlook as told
 
-    with opened(ctx) as (lab, db):
+    with opened(ctx, changes=True) as (lab, db):
         asked = part_of_grid(
             lab, methods, task=task, ratio=ratio, seed=seed, preset=preset, gpus=gpus, like=like
         )

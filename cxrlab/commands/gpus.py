@@ -48,12 +48,11 @@ def gpus(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 def look(ctx: typer.Context, reading: Reading) -> Sight:
     """Return what a reading shows; outside a lab without its runs."""
-    from cxrlab import gpu_watch
+    from cxrlab import gpu_watch, ownership
     from cxrlab.errors import NotFound
     from cxrlab.lab import Lab
     from cxrlab.settings import Settings
     from store import claims
-    from store.db import open_store
 
     try:
         lab = lab_of(ctx)
@@ -61,7 +60,7 @@ def look(ctx: typer.Context, reading: Reading) -> Sight:
         return gpu_watch.glance(Lab(Path("/nowhere"), Settings()), reading, ())
     if not lab.registry.exists():
         return gpu_watch.glance(lab, reading, ())
-    db = open_store(lab.registry)
+    db = ownership.open_registry(lab)
     try:
         return gpu_watch.glance(lab, reading, claims.every(db))
     finally:

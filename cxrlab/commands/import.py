@@ -92,7 +92,7 @@ def predictions(
     cell = cell_of(files, method=method, task=task, ratio=ratio, seed=seed, source=source)
     if metric:
         grid.refuse_other_metric(task, metric, f"{method} {task}")
-    with opened(ctx) as (lab, db):
+    with opened(ctx, changes=True) as (lab, db):
         imported = bring_in(lab, db, files, cell)
         numbers = results.of_run(db, imported.run.id)
     run = imported.run
@@ -149,7 +149,7 @@ def notebook(
     from cxrlab.imports import notebook_told
 
     read = reading.read(file, " ".join(source.split()))
-    with opened(ctx) as (_, db):
+    with opened(ctx, changes=True) as (_, db):
         brought = reading.bring_in(db, read, dry_run=dry_run)
     if as_json:
         console.facts(notebook_told.facts(read, brought, dry_run=dry_run))
@@ -189,7 +189,7 @@ def table(
     from cxrlab.imports import table as reading
 
     read = reading.read(file, " ".join(source.split()))
-    with opened(ctx) as (_, db):
+    with opened(ctx, changes=True) as (_, db):
         brought = reading.bring_in(db, read)
     own = sum(number.origin == "own" for number in read.numbers)
     if as_json:
@@ -326,7 +326,7 @@ def bring_in_curves(
     wanted = curves.placed(found, asked, where=str(place))
     command = ["cxrlab", "import", str(ctx.info_name), str(place.resolve())]
     told = []
-    with opened(ctx) as (lab, db):
+    with opened(ctx, changes=True) as (lab, db):
         for run, cell in wanted:
             brought = foreign.bring_in(lab, db, run, cell, command)
             told.append((run, brought))

@@ -120,7 +120,7 @@ def launch(
     from cxrlab.exports import launched as telling
 
     number = gpus_asked(gpus)
-    with opened(ctx) as (lab, db):
+    with opened(ctx, changes=True) as (lab, db):
         rows = methods_asked(lab, methods)
         wants = [
             want

@@ -37,7 +37,7 @@ def hold(ctx: typer.Context, runs: RunNames, as_json: AsJson = False) -> None:
     """Keep runs that wait from starting; they keep their place."""
     from store import queue as places
 
-    with opened(ctx) as (_, db):
+    with opened(ctx, changes=True) as (_, db):
         places.hold(db, _ids(db, runs))
         tell(db, as_json=as_json)
 
@@ -60,7 +60,7 @@ def release(
     from cxrlab.refresh import TURN
     from store import queue as places
 
-    with opened(ctx) as (lab, db):
+    with opened(ctx, changes=True) as (lab, db):
         held = [run.id for run in places.waiting(db) if run.held is not None]
         places.release(db, _ids(db, runs) if runs else held, reason=TURN)
         tell(db, as_json=as_json)
@@ -72,7 +72,7 @@ def first(ctx: typer.Context, runs: RunNames, as_json: AsJson = False) -> None:
     """Move runs before all others, in the order given."""
     from store import queue as places
 
-    with opened(ctx) as (_, db):
+    with opened(ctx, changes=True) as (_, db):
         places.put_first(db, _ids(db, runs))
         tell(db, as_json=as_json)
 
@@ -82,7 +82,7 @@ def last(ctx: typer.Context, runs: RunNames, as_json: AsJson = False) -> None:
     """Move runs behind all others, in the order given."""
     from store import queue as places
 
-    with opened(ctx) as (_, db):
+    with opened(ctx, changes=True) as (_, db):
         places.put_last(db, _ids(db, runs))
         tell(db, as_json=as_json)
 
@@ -92,7 +92,7 @@ def before(ctx: typer.Context, run: RunName, other: RunName, as_json: AsJson = F
     """Move a run directly before another one."""
     from store import queue as places
 
-    with opened(ctx) as (_, db):
+    with opened(ctx, changes=True) as (_, db):
         moved, later = (named(db, [name])[0].id for name in (run, other))
         places.put_before(db, moved, later)
         tell(db, as_json=as_json)
@@ -108,7 +108,7 @@ def priority(
     """Give runs a priority; higher ones start first."""
     from store import queue as places
 
-    with opened(ctx) as (_, db):
+    with opened(ctx, changes=True) as (_, db):
         places.set_priority(db, _ids(db, runs), number)
         tell(db, as_json=as_json)
 

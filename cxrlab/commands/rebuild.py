@@ -12,11 +12,12 @@ def rebuild(ctx: typer.Context, as_json: AsJson = False) -> None:
 
     Run folders are only read. What waits in the queue stays there.
     """
-    from cxrlab import console, text
+    from cxrlab import console, ownership, text
     from cxrlab.refresh import refresh
     from store.rebuild import rebuild as make_anew
 
     lab = lab_of(ctx)
+    ownership.check(lab)
     with registry_of(lab, look=False) as db:
         found = make_anew(db, lab.runs_dir)
         refresh(lab, db)

@@ -76,7 +76,7 @@ def rerun(
         raise Usage(f"`{other}`: only `--compare` takes a second run")
     if repository is not None and not checked_out:
         raise Usage("`--repository` goes with `--checkout`")
-    with opened(ctx) as (lab, db):
+    with opened(ctx, changes=not compare) as (lab, db):
         (first,) = named(db, [run])
         if compare:
             second = counterpart(db, first, other)

@@ -20,7 +20,7 @@ def resume(
     from cxrlab import agent, console, launch, text
     from cxrlab.exports import facts
 
-    with opened(ctx) as (lab, db):
+    with opened(ctx, changes=True) as (lab, db):
         queued = [launch.resume(lab, db, run, fresh_code=fresh_code) for run in named(db, runs)]
         agent.ensure_agent(lab)
     if as_json:

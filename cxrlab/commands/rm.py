@@ -27,7 +27,7 @@ def rm(
     from cxrlab import console, launch
     from cxrlab.exports import facts
 
-    with opened(ctx) as (lab, db):
+    with opened(ctx, changes=True) as (lab, db):
         doomed = named(db, runs)
         if not yes:
             ask(doomed)

@@ -99,7 +99,7 @@ def run(
     )
 
     number = gpus_asked(gpus)
-    with opened(ctx) as (lab, db):
+    with opened(ctx, changes=True) as (lab, db):
         asked = own.Own(
             command=command,
             method=method,

@@ -27,7 +27,7 @@ def stop(
     from cxrlab import console, launch, text
     from cxrlab.exports import facts
 
-    with opened(ctx) as (lab, db):
+    with opened(ctx, changes=True) as (lab, db):
         ended = []
         for run in named(db, runs):
             if run.state != "stopped":

@@ -56,16 +56,19 @@ def bring_in(lab: Lab, db: Database, found: Found, cell: Cell, command: Sequence
     ratio = "" if cell.ratio is None else f"-{cell.ratio}"
     folder = lab.runs_dir / f"{id}-{cell.method}-{cell.task}{ratio}-s{cell.seed}"
     making = lab.runs_dir / f".{folder.name}"
-    making.mkdir(parents=True)
+    lab.make_folder(making)
     try:
-        _write(making, found, cell, command)
+        with lab.creating():
+            _write(making, found, cell, command)
         with writing(db):
             now = _standing(db, found, cell)
             if (now and now.id) != (standing and standing.id):  # another process came between
                 raise Usage(f"`{cell.source}` is being imported by somebody else", "try again")
             if standing is None:
                 runs.add(db, [_new_run(id, folder, cell, command)])
-            _put_in_place(db, making, id, folder if standing is None else Path(standing.folder))
+            place = folder if standing is None else Path(standing.folder)
+            lab.make_folder(place)
+            _put_in_place(db, making, id, place)
             state = "stopped" if found.unfinished else "succeeded"
             runs.change_state(db, id, state, reason=reason(found, cell))
     except BaseException:
@@ -79,7 +82,6 @@ def bring_in(lab: Lab, db: Database, found: Found, cell: Cell, command: Sequence
 
 def _put_in_place(db: Database, making: Path, id: str, folder: Path) -> None:
     """Give the files their place, and read them from the first byte."""
-    folder.mkdir(exist_ok=True)
     intake.forget(db, id)
     for name in FILES:
         (making / name).replace(folder / name)

@@ -70,12 +70,13 @@ def bring_in(lab: Lab, db: Database, files: Sequence[Path], cell: Cell) -> Impor
     id = runs.new_id()
     name = f"{id}-{cell.method}-{cell.task}-{cell.ratio}-s{cell.seed}"
     making, folder = lab.runs_dir / f".{name}", lab.runs_dir / name
-    making.mkdir(parents=True)
+    lab.make_folder(making)
     try:
         command = _command(cell.task, files)
         asked = [*command, "--out", str(making / PREDICTIONS)]
         told = programs.answer_of(lab, asked, wanted="metrics", key="values")
-        _write(making, cell, command, told, sums)
+        with lab.creating():
+            _write(making, cell, command, told, sums)
         with writing(db):
             if (there := _standing(db, cell, sums)) is not None:
                 return Imported(there, new=False)

@@ -15,6 +15,7 @@ from pathlib import Path
 from sqlite_utils import Database
 from textual.message import Message
 
+from cxrlab import ownership
 from cxrlab.agent import carry_on
 from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
@@ -59,6 +60,9 @@ class Pulse(threading.Thread):
                 self._ended.wait(2.0)
 
     def _ask(self) -> None:
+        if ownership.owner(self._lab):
+            self._look_on()
+            return
         # two connections: `data_version` tells a connection of everyone's writes but its own
         writer, watcher = open_store(self._lab.registry), open_store(self._lab.registry)
         seen = None
@@ -74,6 +78,25 @@ class Pulse(threading.Thread):
         finally:
             writer.close()
             watcher.close()
+
+    def _look_on(self) -> None:
+        """Watch a lab of somebody else: opened anew whenever its files have changed, and left."""
+        seen: list[tuple[int, int]] = []
+        log = self._lab.registry.with_name(f"{self._lab.registry.name}-wal")
+        while not self._ended.is_set():
+            found = [path.stat() for path in (self._lab.registry, log) if path.exists()]
+            now = [(status.st_mtime_ns, status.st_size) for status in found]
+            if now == seen:
+                self._post(Beat(None))
+            else:
+                db = ownership.open_registry(self._lab)
+                try:
+                    self._post(Beat(self._under_way(db)))
+                finally:
+                    db.close()
+                self._post(RegistryChanged())
+            seen = now
+            self._ended.wait(self._rhythm.look_s)
 
     def _bring_up_to_date(self, db: Database) -> None:
         if not self._rhythm.refresh_s:
@@ -113,7 +136,7 @@ class GpuWatch(threading.Thread):
             reading = self._probe()
             try:
                 holders = self._holders()
-            except StoreError as error:
+            except (StoreError, CxrlabError) as error:
                 holders = {}
                 reading = reading._replace(error=reading.error or str(error))
             slots, ours = self._lab.settings.launch.cpu_slots, self._ours(reading)
@@ -127,7 +150,7 @@ class GpuWatch(threading.Thread):
         return {pid: path.name for pid, path in folders.items() if path.parent == runs_dir}
 
     def _holders(self) -> dict[str, str]:
-        db = open_store(self._lab.registry)
+        db = ownership.open_registry(self._lab)
         try:
             found: dict[str, str] = {}
             for claim in claims.every(db):

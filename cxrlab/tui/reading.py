@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import advice, behind, cells, cloning, grid, presets, restricted
+from cxrlab import advice, behind, cells, cloning, grid, ownership, presets, restricted
 from cxrlab.behind import Member
 from cxrlab.errors import NotFound
 from cxrlab.lab import Lab
 from store import artifacts, matching, notes, points, queue, results, runs
-from store.db import open_store
 from store.points import Point
 from store.runs import Run
 from trainers.catalog import PRETRAIN, datasets_in_use
@@ -129,7 +128,7 @@ class NewPoints(NamedTuple):
 @contextmanager
 def registry(lab: Lab) -> Iterator[Database]:
     """Open the registry of `lab` for this thread, and close it."""
-    db = open_store(lab.registry)
+    db = ownership.open_registry(lab)
     try:
         yield db
     finally:

@@ -26,7 +26,17 @@ from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import acting, lists, messages, reading, remembered, telling, terminal, themes
+from cxrlab.tui import (
+    acting,
+    lists,
+    messages,
+    reading,
+    remembered,
+    telling,
+    terminal,
+    themes,
+    words,
+)
 from cxrlab.tui.history import History
 from cxrlab.tui.pulse import GpuWatch, Pulse, Rhythm
 from cxrlab.tui.screens.cell import CellScreen
@@ -64,13 +74,16 @@ SCREENS: dict[str, Callable[..., Screen[Any]]] = {
 STILL_S = 10.0
 """After so long without a beat the disk is said not to answer."""
 
+AGAIN = "again"
+"""What the dashboard returns where it is to be opened anew."""
+
 LEAVE_S = 3.0
 """How long quitting waits for a read that hangs in the file system."""
 
 log = logging.getLogger(__name__)
 
 
-class CxrlabApp(App[None]):
+class CxrlabApp(App[str]):
     """The dashboard of one lab."""
 
     TITLE = "cxrlab"
@@ -91,6 +104,7 @@ class CxrlabApp(App[None]):
             show=False,
             tooltip="Dark, light, high contrast, colour-blind safe.",
         ),
+        Binding("f2", "turn_language", "Language", show=False, tooltip="English or Chinese."),
         Binding("question_mark", "keys", "Help", tooltip="Every key of this screen."),
         Binding("q", "quit", "Quit", tooltip="Leave; what runs goes on running."),
     ]
@@ -105,6 +119,8 @@ class CxrlabApp(App[None]):
         look: Look = checkup.findings,
     ) -> None:
         super().__init__()
+        self.language = remembered.recall(lab, "language", lab.settings.language)
+        words.speak(self.language)
         self.lab = lab
         self._look = look
         self.clock = clock
@@ -341,6 +357,11 @@ class CxrlabApp(App[None]):
         if not isinstance(screen, Help):
             self.push_screen(Help(screen.title or "this screen", keys_of(screen)))
 
+    def action_turn_language(self) -> None:
+        """Begin anew in the other language: what has been drawn is full of words of this one."""
+        remembered.remember(self.lab, "language", words.other(self.language))
+        self.exit(AGAIN)
+
     def action_turn_theme(self) -> None:
         self.action_theme(themes.after(self.theme))
 
@@ -355,15 +376,20 @@ class CxrlabApp(App[None]):
 
 def run_tui(lab: Lab) -> None:
     """Open the dashboard of `lab`; returns when the person quits. Runs go on."""
-    app = CxrlabApp(lab)
     keep_what_is_loaded()
+    with terminal.guarded(remembered.file_of(lab).parent / "terminals"):
+        while _run(CxrlabApp(lab)) == AGAIN:
+            pass
+
+
+def _run(app: CxrlabApp) -> str | None:
     # a read that hangs in the kernel would keep the interpreter for ever; nothing is unsaved
     timer = threading.Timer(LEAVE_S, os._exit, [0])
     timer.daemon = True
     app.leaving = timer.start
-    with terminal.guarded(remembered.file_of(lab).parent / "terminals"):
-        app.run()
+    answer = app.run()
     timer.cancel()
+    return answer
 
 
 def keep_what_is_loaded() -> None:

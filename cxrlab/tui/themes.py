@@ -8,6 +8,8 @@ CIELAB by the simulation of Machado, Oliveira and Fernandes, 2009, at full sever
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual.app import App
 from textual.theme import Theme
 
@@ -116,7 +118,7 @@ def title(name: str) -> str:
     }[name]
 
 
-def register(app: App[None], name: str = DARK.name) -> None:
+def register(app: App[Any], name: str = DARK.name) -> None:
     """Make the themes known to `app`, and begin with `name`; with the dark one if it is none."""
     for theme in THEMES.values():
         app.register_theme(theme)

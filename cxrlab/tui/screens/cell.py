@@ -13,7 +13,7 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from cxrlab import grid, text
 from cxrlab.harmless import harmless
@@ -29,6 +29,7 @@ from cxrlab.tui.messages import (
     StopRun,
 )
 from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Column, Part, Row, Table
 from store.runs import Run
@@ -73,7 +74,7 @@ class CellScreen(Screen[None]):
         yield Static(id="detail", classes="detail")
         with Vertical(id="foot"):
             yield GpuStrip()
-            yield Footer(show_command_palette=False)
+            yield Foot()
 
     @on(RegistryChanged)
     def read(self) -> None:

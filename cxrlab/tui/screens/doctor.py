@@ -14,12 +14,13 @@ from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from cxrlab.checkup import SIGNS, Finding, Level
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Column, Row, Table
 from cxrlab.tui.words import tr
@@ -76,7 +77,7 @@ class DoctorScreen(Screen[None]):
             yield Static(id="finding-text")
         with Vertical(id="foot"):
             yield GpuStrip()
-            yield Footer(show_command_palette=False)
+            yield Foot()
 
     def on_mount(self) -> None:
         self.action_look()

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from cxrlab import text
 from cxrlab.gpus import Gpu
@@ -22,6 +22,7 @@ from cxrlab.tui import telling
 from cxrlab.tui.history import History, moment
 from cxrlab.tui.messages import GpusRead, OpenRun
 from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import QUIET_S, GpuStrip
 from cxrlab.tui.widgets.table import Column, Part, Row, Table
 
@@ -64,7 +65,7 @@ class GpusScreen(Screen[None]):
         yield Static(id="processes")
         with Vertical(id="foot"):
             yield GpuStrip()
-            yield Footer(show_command_palette=False)
+            yield Foot()
 
     def show(self, read: GpusRead | None, history: History, *, quiet_s: float) -> None:
         """Draw the last answer, which came `quiet_s` seconds ago, and the minute before it."""

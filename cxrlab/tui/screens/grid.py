@@ -12,7 +12,7 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from cxrlab import grid
 from cxrlab.harmless import harmless
@@ -40,6 +40,7 @@ from cxrlab.tui.messages import (
     RegistryChanged,
 )
 from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
@@ -84,7 +85,7 @@ class GridScreen(Screen[None]):
         yield Static(id="detail", classes="detail")
         with Vertical(id="foot"):
             yield GpuStrip()
-            yield Footer(show_command_palette=False)
+            yield Foot()
 
     def on_mount(self) -> None:
         self.query_one("#welcome").display = False

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 from cxrlab import text
+from cxrlab.tui.words import tr
 
 NAMES = {
     "question_mark": "?",
@@ -56,21 +57,24 @@ class Help(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box") as box:
-            box.border_title = f"Keys: {self._title}"
+            box.border_title = tr("Keys: {screen}").format(screen=tr(self._title))
             with VerticalScroll(id="help-text", can_focus=False):
                 yield Static(self._table())
-            yield Static("Esc  back", classes="keys")
+            yield Static(tr("Esc  back"), classes="keys")
 
     def _table(self) -> Text:
         lines = Text()
         width = max((len(keys) for keys, _ in self._keys), default=0)
         for keys, what in self._keys:
-            lines.append(f"{keys:<{width}}  ", "bold").append(f"{what}\n")
+            lines.append(f"{keys:<{width}}  ", "bold").append(f"{tr(what)}\n")
         lines.append("\n")
         signs = [text.state(name) for name in text.STATES]
-        lines.append("States  ", "bold").append("   ".join(signs[:4]) + "\n")
-        lines.append("        " + "   ".join(signs[4:]) + "\n")
-        lines.append("GPUs    ", "bold").append("▶ a run of this lab   × somebody else's")
+        states = Text(tr("States") + "  ", "bold")
+        lines.append(states).append("   ".join(signs[:4]) + "\n")
+        lines.append(" " * states.cell_len + "   ".join(signs[4:]) + "\n")
+        lines.append(f"{tr('GPUs'):<6}  ", "bold").append(
+            tr("▶ a run of this lab   × somebody else's")
+        )
         return lines
 
     def action_scroll(self, down: int) -> None:

@@ -12,7 +12,7 @@ from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
@@ -20,6 +20,7 @@ from cxrlab.tui import lists
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import AskToDrop, Change, OpenNoteForm, OpenRun, RegistryChanged
 from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Column, Row, Table
 from store.notes import Entry
@@ -75,7 +76,7 @@ class NotesScreen(Screen[None]):
             yield Static(id="entry-text")
         with Vertical(id="foot"):
             yield GpuStrip()
-            yield Footer(show_command_palette=False)
+            yield Foot()
 
     @on(RegistryChanged)
     def read(self) -> None:

@@ -13,7 +13,7 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from cxrlab import text
 from cxrlab.harmless import harmless
@@ -22,6 +22,7 @@ from cxrlab.tui import lists, telling
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import Change, OpenRun, RegistryChanged, StopRun
 from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Column, Row, Table
 from store import queue
@@ -70,7 +71,7 @@ class QueueScreen(Screen[None]):
         yield Static(id="detail", classes="detail")
         with Vertical(id="foot"):
             yield GpuStrip()
-            yield Footer(show_command_palette=False)
+            yield Foot()
 
     def on_mount(self) -> None:
         self.set_interval(10, self.redraw)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widgets import Footer
+from textual.widgets._footer import FooterKey
+
+from cxrlab.tui.words import tr
 
 
 class Foot(Footer):
@@ -17,6 +21,14 @@ class Foot(Footer):
     def __init__(self) -> None:
         super().__init__(show_command_palette=False)
         self._said: list[tuple[Any, ...]] = []
+
+    def compose(self) -> ComposeResult:
+        for part in super().compose():
+            if isinstance(part, FooterKey):
+                part.description = tr(part.description)
+                if isinstance(part.tooltip, str):
+                    part.tooltip = tr(part.tooltip)
+            yield part
 
     def bindings_changed(self, screen: Screen[Any]) -> None:
         shown = [

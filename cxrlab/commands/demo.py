@@ -61,7 +61,8 @@ OTHER_SETS = {"nih": 24, "rsna": 24}
 
 def demo(
     folder: Annotated[
-        Path, typer.Option("--dir", metavar="DIR", help="Where to; new, empty, or a demo lab.")
+        Path,
+        typer.Option("--dir", metavar="DIR", help="Where to: new, empty, a new or a demo lab."),
     ] = Path("demo-lab"),
     count: Annotated[int, typer.Option(min=12, help="Images to pre-train on.")] = 400,
     image_px: Annotated[
@@ -95,7 +96,7 @@ def demo(
 
 
 def demo_lab(folder: Path) -> Lab:
-    """Return the demo lab in `folder`, made where there is none.
+    """Return the demo lab in `folder`, made where there is none; an untouched lab becomes one.
 
     Raises:
         Usage: the folder holds something else.
@@ -109,11 +110,11 @@ def demo_lab(folder: Path) -> Lab:
         raise Usage(f"{folder} is not a folder", "`--dir DIR` names another")
     mark = folder / MARK
     if not mark.exists():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(folder.iterdir()) and not untouched(folder):
             raise Usage(
                 f"{folder} is not empty and no demo lab", "`--dir DIR` names a folder for the demo"
             )
-        mark.parent.mkdir(parents=True)
+        mark.parent.mkdir(parents=True, exist_ok=True)
         mark.write_text(json.dumps({"made_by": "cxrlab demo"}) + "\n", encoding="utf-8")
     lab = make_lab(folder)
     source = lab.settings_file.read_text(encoding="utf-8")
@@ -124,6 +125,24 @@ def demo_lab(folder: Path) -> Lab:
         lab.settings_file.write_text(source, encoding="utf-8")
         lab = type(lab)(lab.root, read_settings(lab.settings_file))
     return lab
+
+
+def untouched(folder: Path) -> bool:
+    """Return whether `folder` is a lab where nothing has run, and whose settings nobody chose.
+
+    Data that `cxrlab data generate --use` put there are what the demo would make.
+    """
+    from cxrlab.lab import SETTINGS_NAME, Lab
+    from cxrlab.settings_file import read_settings
+
+    file = folder / SETTINGS_NAME
+    if not file.is_file() or (folder / MARK).exists():
+        return False
+    lab = Lab(folder.resolve(), read_settings(file))
+    source = file.read_text(encoding="utf-8")
+    chosen = "\n[launch]\n#" not in source or "\n[grid]\n#" not in source
+    own = [one.root.is_relative_to(data_folder(lab)) for one in lab.settings.data.values()]
+    return not chosen and all(own) and not any(lab.runs_dir.glob("*"))
 
 
 def forecast(lab: Lab, *, count: int) -> str:

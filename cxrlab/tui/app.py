@@ -28,6 +28,7 @@ from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.tui import (
     acting,
+    errands,
     lists,
     messages,
     reading,
@@ -42,6 +43,7 @@ from cxrlab.tui.pulse import GpuWatch, Pulse, Rhythm
 from cxrlab.tui.screens.cell import CellScreen
 from cxrlab.tui.screens.choose import Choose
 from cxrlab.tui.screens.doctor import DoctorScreen, Look
+from cxrlab.tui.screens.errand import ErrandScreen
 from cxrlab.tui.screens.export import Export
 from cxrlab.tui.screens.fill import Fill
 from cxrlab.tui.screens.gpus import GpusScreen
@@ -55,7 +57,7 @@ from cxrlab.tui.screens.question import Question
 from cxrlab.tui.screens.queue import QueueScreen
 from cxrlab.tui.screens.run import RunScreen
 from cxrlab.tui.screens.runs import RunsScreen
-from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.bar import PLACES, TopBar
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.words import tr
 from store.db import StoreError
@@ -117,6 +119,7 @@ class CxrlabApp(App[str]):
         rhythm: Rhythm | None = None,
         probe: Callable[[], Reading] = read_gpus,
         look: Look = checkup.findings,
+        command: errands.Command = errands.command,
     ) -> None:
         super().__init__()
         self.language = remembered.recall(lab, "language", lab.settings.language)
@@ -131,6 +134,9 @@ class CxrlabApp(App[str]):
         self._gpus: messages.GpusRead | None = None
         self._history = History()
         self._trouble = ""
+        self._errand: errands.Running | None = None
+        self._command = command
+        self._new_lab: Lab | None = None
         set_up = {"lab": lab, "post": self.post_message, "rhythm": rhythm or Rhythm()}
         self._threads = (
             Pulse(**set_up, ended=self._ended),  # type: ignore[arg-type]
@@ -143,16 +149,41 @@ class CxrlabApp(App[str]):
 
     def on_mount(self) -> None:
         themes.register(self, remembered.recall(self.lab, "theme", themes.DARK.name))
-        for name, screen in SCREENS.items():
-            self.add_mode(name, partial(screen, self.lab, clock=self.clock))
-        self.add_mode("doctor", partial(DoctorScreen, self.lab, clock=self.clock, look=self._look))
+        for name in PLACES:
+            self.add_mode(name, self._screen_of(name))
         self.switch_mode("grid")
         self.set_interval(0.25, self.show_status)
+        self.set_interval(0.25, self._use_new_settings)
         for thread in self._threads:
             thread.start()
 
     def on_unmount(self) -> None:
         self._ended.set()
+
+    def _screen_of(self, place: str) -> Callable[[], Screen[Any]]:
+        if place == "doctor":
+            return partial(DoctorScreen, self.lab, clock=self.clock, look=self._look)
+        return partial(SCREENS[place], self.lab, clock=self.clock)
+
+    @on(messages.SettingsChanged)
+    def _settings_changed(self, message: messages.SettingsChanged) -> None:
+        self._new_lab = message.lab
+
+    async def _use_new_settings(self) -> None:
+        """Build every screen anew with the settings as they are now; the place stays the same."""
+        lab, here = self._new_lab, self.current_mode
+        if lab is None or self.screen.is_modal:  # a form or a question is not taken away
+            return
+        self._new_lab, self.lab = None, lab
+        self._threads[1].use(lab)
+        self.add_mode("between", Screen)
+        await self.switch_mode("between")
+        for name in PLACES:
+            await self.remove_mode(name)
+            self.add_mode(name, self._screen_of(name))
+        await self.switch_mode(here)
+        await self.remove_mode("between")
+        self._say(tr("cxrlab.toml has changed and was read again"), severity="information")
 
     # -- what the threads say
 
@@ -313,6 +344,47 @@ class CxrlabApp(App[str]):
             Question(f"Drop {entry.kind} {entry.id} for good?", words),
             lambda yes: self._act(lambda db: lists.drop_note(db, entry), "") if yes else None,
         )
+
+    @on(messages.Begin)
+    def _ask_to_begin(self, message: messages.Begin) -> None:
+        errand = message.errand
+        if self._errand is not None and self._errand.code is None:
+            self.push_screen(ErrandScreen(self._errand))  # one at a time
+            return
+        asks = "\n".join(harmless(line) for line in errand.asks.splitlines())
+        self.push_screen(
+            Question(f"{errand.title}?", asks), lambda yes: self._begin(errand) if yes else None
+        )
+
+    def _begin(self, errand: errands.Errand) -> None:
+        threading.Thread(target=self._start, args=(errand,), daemon=True).start()
+
+    def _start(self, errand: errands.Errand) -> None:
+        try:
+            running = errands.start(
+                self.lab, errand, ended=self.post_message, command=self._command
+            )
+        except OSError as error:
+            self.post_message(messages.Trouble(str(error)))
+        else:
+            self.post_message(errands.ErrandBegan(running))
+
+    @on(errands.ErrandBegan)
+    def _follow(self, message: errands.ErrandBegan) -> None:
+        self._errand = message.running
+        self.push_screen(ErrandScreen(message.running))
+
+    @on(errands.ErrandEnded)
+    def _errand_ended(self, message: errands.ErrandEnded) -> None:
+        running, errand = self._errand, message.errand
+        if isinstance(self.screen, ErrandScreen) or (running is not None and running.stopped):
+            return
+        if message.code:
+            said = tr("{what}: failed; its words are in {file}")
+            file = errands.FOLDER / f"{errand.name}.txt"
+            self._say(said.format(what=errand.title, file=file))
+        else:
+            self._say(f"{errand.title}: {tr('done')}", severity="information")
 
     @on(messages.Change)
     def _change(self, message: messages.Change) -> None:

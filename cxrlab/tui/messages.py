@@ -11,6 +11,8 @@ from textual.message import Message
 from cxrlab import launch
 from cxrlab.gpus import Reading
 from cxrlab.grid import Cell
+from cxrlab.lab import Lab
+from cxrlab.tui.errands import Errand
 from store.notes import Entry
 from store.runs import Run
 
@@ -137,6 +139,20 @@ class AskToDrop(Message):
     """Drop an entry, once a person has said yes."""
 
     entry: Entry
+
+
+@dataclass
+class Begin(Message):
+    """Start a command of cxrlab's beside the dashboard, once a person has said yes."""
+
+    errand: Errand
+
+
+@dataclass
+class SettingsChanged(Message):
+    """`cxrlab.toml` is another one than before; posted to the app with what it says now."""
+
+    lab: Lab
 
 
 @dataclass

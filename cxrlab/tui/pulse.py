@@ -19,10 +19,10 @@ from cxrlab import ownership
 from cxrlab.agent import carry_on
 from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
-from cxrlab.lab import Lab
+from cxrlab.lab import Lab, find_lab
 from cxrlab.refresh import refresh
 from cxrlab.runner import folder_of
-from cxrlab.tui.messages import Beat, GpusRead, RegistryChanged, Trouble
+from cxrlab.tui.messages import Beat, GpusRead, RegistryChanged, SettingsChanged, Trouble
 from store import claims, runs
 from store.db import StoreError, data_version, open_store
 
@@ -49,11 +49,13 @@ class Pulse(threading.Thread):
         self._rhythm = rhythm
         self._ended = ended
         self._next_agent = 0.0
+        self._settings_at = settings_at(lab)
 
     def run(self) -> None:
         """Ask until the program ends; a failure is told and asked again."""
         while not self._ended.is_set():
             try:
+                self._read_settings()
                 self._ask()
             except (StoreError, CxrlabError, OSError) as error:
                 self._post(Trouble(str(error), getattr(error, "hint", "")))
@@ -68,6 +70,7 @@ class Pulse(threading.Thread):
         seen = None
         try:
             while not self._ended.is_set():
+                self._read_settings()
                 self._bring_up_to_date(writer)
                 version = data_version(watcher)
                 self._post(Beat(self._under_way(watcher) if version != seen else None))
@@ -98,6 +101,13 @@ class Pulse(threading.Thread):
             seen = now
             self._ended.wait(self._rhythm.look_s)
 
+    def _read_settings(self) -> None:
+        at = settings_at(self._lab)
+        if at != self._settings_at:
+            self._settings_at = at  # before reading: a faulty file is told once
+            self._lab = find_lab(self._lab.root)
+            self._post(SettingsChanged(self._lab))
+
     def _bring_up_to_date(self, db: Database) -> None:
         if not self._rhythm.refresh_s:
             return
@@ -109,6 +119,15 @@ class Pulse(threading.Thread):
 
     def _under_way(self, db: Database) -> dict[str, int]:
         return {s: runs.count(db, states=(s,)) for s in ("running", "queued", "blocked")}
+
+
+def settings_at(lab: Lab) -> tuple[int, int]:
+    """Return what changes whenever `cxrlab.toml` does; zeros where it is not there."""
+    try:
+        found = lab.settings_file.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
 
 
 class GpuWatch(threading.Thread):
@@ -142,6 +161,10 @@ class GpuWatch(threading.Thread):
             slots, ours = self._lab.settings.launch.cpu_slots, self._ours(reading)
             self._post(GpusRead(reading, slots, holders, ours))
             self._ended.wait(self._rhythm.gpus_s)
+
+    def use(self, lab: Lab) -> None:
+        """Go by the settings of `lab` from now on."""
+        self._lab = lab
 
     def _ours(self, reading: Reading) -> dict[int, str]:
         pids = {process.pid for gpu in reading.gpus for process in gpu.processes}

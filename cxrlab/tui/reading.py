@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import advice, behind, cells, cloning, grid, ownership, presets, restricted
+from cxrlab import advice, behind, cells, cloning, grid, ownership, presets, restricted, weights
 from cxrlab.behind import Member
 from cxrlab.errors import NotFound
 from cxrlab.lab import Lab
 from store import artifacts, matching, notes, points, queue, results, runs
 from store.points import Point
 from store.runs import Run
-from trainers.catalog import PRETRAIN, datasets_in_use
+from trainers.catalog import METHODS, PRETRAIN, datasets_in_use
 
 MOST_POINTS = 1000
 """Points of one curve; a plot on a wide screen has some 400 columns of dots."""
@@ -49,6 +49,8 @@ class GridView(NamedTuple):
     runs: int
     places: tuple[Place, ...]
     """Filled only for a lab without runs."""
+    lacking: tuple[str, ...] = ()
+    """Published weights that can be fetched and are not there; only for a lab without runs."""
     under_way: tuple[Run, ...] = ()
     """Running, then waiting, in the order of the queue; no more than a screen shows."""
     ended: tuple[Run, ...] = ()
@@ -146,6 +148,7 @@ def read_grid(lab: Lab) -> GridView:
             cells.read_grid(db, lab.settings.grid),
             total,
             () if total else places(lab),
+            () if total else lacking(lab),
             (*running, *queue.next_queued(db, SHOWN), *reversed(blocked)),
             tuple(sorted(ended, key=lambda run: run.ended or 0.0, reverse=True)),
         )
@@ -158,6 +161,13 @@ def places(lab: Lab) -> tuple[Place, ...]:
         root = lab.settings.data[name].root if name in lab.settings.data else None
         found.append(Place(name, str(root or ""), root is not None and root.is_dir()))
     return tuple(found)
+
+
+def lacking(lab: Lab) -> tuple[str, ...]:
+    """Return the published weights of baselines that are not there and that a program can get."""
+    table = weights.read_table()
+    names = [METHODS[method].weights for method in weights.lacking(lab, METHODS)]
+    return tuple(name for name in names if table[name].url)
 
 
 def read_runs(

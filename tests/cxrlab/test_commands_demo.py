@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import agent, cli, runner
+from cxrlab import agent, cli, datasets, runner
 from cxrlab.commands import demo
-from cxrlab.lab import Lab, find_lab
+from cxrlab.lab import Lab, find_lab, make_lab, set_data_root
 from store import runs
 from store.db import open_store
 from trainers.catalog import METHODS, TASKS, main_methods
@@ -162,3 +162,29 @@ def test_unfinished_data_are_generated_anew(tmp_path: Path) -> None:
     assert not torn.exists()
     assert lab.settings.data["mimic_cxr"].root.is_dir()
     assert set(lab.settings.data) == {"mimic_cxr", "siim", "shenzhen", "nih", "rsna"}
+
+
+def test_a_new_lab_becomes_a_demo_lab(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path / "lab")
+    assert demo.untouched(lab.root)
+    datasets.use(lab, generated_sets(lab))
+    assert demo.untouched(lab.root)
+    assert demo.demo_lab(lab.root).settings.launch.preset == "quick"
+
+
+def generated_sets(lab: Lab) -> Path:
+    (demo.data_folder(lab) / "siim").mkdir(parents=True)
+    return demo.data_folder(lab)
+
+
+def test_a_lab_that_somebody_set_or_used_is_left_alone(tmp_path: Path) -> None:
+    for name, change in {
+        "set": lambda lab: lab.settings_file.write_text("[launch]\ncpu_slots = 1\n"),
+        "data": lambda lab: set_data_root(lab, "siim", root=tmp_path),
+        "used": lambda lab: (lab.runs_dir / "abcdef-mrm").mkdir(),
+    }.items():
+        lab = make_lab(tmp_path / name)
+        change(lab)
+        result = invoke("demo", "--dir", str(lab.root))
+        assert result.exit_code == 2
+        assert "is not empty and no demo lab" in result.stderr

@@ -145,16 +145,6 @@ async def test_a_click_moves_and_a_second_click_opens(
         await until(pilot, lambda: "siimca" in shown(app))
 
 
-async def test_an_empty_lab_says_what_to_do_next(
-    empty_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str]
-) -> None:
-    app = make_app(empty_lab)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "Nothing has run in this lab yet" in shown(app))
-        for said in ("cxrlab data generate", "cxrlab demo", "mimic_cxr", "press l to launch"):
-            assert said in shown(app)
-
-
 async def test_the_grid_changes_when_another_process_writes(
     full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str], add_run: Wait
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -15,9 +15,8 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from cxrlab import grid
-from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import pages, reading, telling
+from cxrlab.tui import errands, pages, reading, telling
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.cell_words import (
     MARKED,
@@ -31,6 +30,7 @@ from cxrlab.tui.cell_words import (
     what,
 )
 from cxrlab.tui.messages import (
+    Begin,
     OpenCell,
     OpenCopy,
     OpenExport,
@@ -39,6 +39,7 @@ from cxrlab.tui.messages import (
     OpenPage,
     RegistryChanged,
 )
+from cxrlab.tui.welcome import welcome_text
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
@@ -59,6 +60,19 @@ class GridScreen(Screen[None]):
         Binding("p", "gap", "Paper", tooltip="How far this cell is from the paper, and why."),
         Binding("e", "export", "Export", tooltip="Write the grid to a file."),
         Binding("y", "copy", "Copy", tooltip="Copy the cell, or the command that shows it."),
+        Binding(
+            "D",
+            "begin('demo')",
+            "Demo",
+            show=False,
+            tooltip="Run the demo in this lab; asks first.",
+        ),
+        Binding(
+            "R", "begin('data')", "Radiographs", show=False, tooltip="Draw radiographs; asks first."
+        ),
+        Binding(
+            "W", "begin('weights')", "Weights", show=False, tooltip="Fetch published weights; asks."
+        ),
         Binding("escape", "unmark", "Forget the mark", show=False),
     ]
 
@@ -134,7 +148,9 @@ class GridScreen(Screen[None]):
         welcome = self.query_one("#welcome", Static)
         welcome.display = not view.runs
         if not view.runs:
-            welcome.update(welcome_text(view.places))
+            width = self.size.width - 10
+            welcome.update(welcome_text(view.places, view.lacking, width=width))
+        self.refresh_bindings()
         self.describe()
 
     @on(Table.Moved)
@@ -169,6 +185,25 @@ class GridScreen(Screen[None]):
             self.tell(f"{title} is taken as it is: there is nothing to pre-train")
             return
         self.post_message(OpenLaunch(cell.method, cell.task, cell.ratio))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what begins a lab only until something has run in it."""
+        if action != "begin":
+            return True
+        view = self._view
+        return (
+            view is not None
+            and not view.runs
+            and (parameters != ("weights",) or bool(view.lacking))
+        )
+
+    def action_begin(self, errand: str) -> None:
+        if errand == "demo":
+            self.post_message(Begin(errands.demo(self._lab)))
+        elif errand == "data":
+            self.post_message(Begin(errands.make_data(self._lab)))
+        elif self._view is not None and self._view.lacking:
+            self.post_message(Begin(errands.fetch(self._lab, self._view.lacking[0])))
 
     def action_fill(self) -> None:
         if self.cell is not None:
@@ -227,23 +262,3 @@ class GridScreen(Screen[None]):
     def tell(self, said: str) -> None:
         """Say why a key does nothing here."""
         self.notify(said, markup=False)
-
-
-def welcome_text(places: Sequence[reading.Place]) -> Text:
-    """Return what to do in a lab where nothing has run."""
-    said = Text()
-    said.append("Nothing has run in this lab yet.\n\n", "bold")
-    found = [place for place in places if place.found]
-    for place in places:
-        sign = "✓" if place.found else "·"
-        where = harmless(place.where) or "not in cxrlab.toml"
-        missing = "" if place.found or not place.where else "  (not there)"
-        said.append(f" {sign} {place.name:<10} {where}{missing}\n")
-    said.append("\n")
-    if not found:
-        said.append("1  Make data: ").append("cxrlab data generate", "bold")
-        said.append(", or name yours in cxrlab.toml\n")
-    said.append("2  " if not found else "1  ")
-    said.append("Stand on a cell and press ").append("l", "bold").append(" to launch it\n")
-    said.append("   The whole story, tiny: ").append("cxrlab demo", "bold")
-    return said

@@ -18,7 +18,7 @@ from cxrlab import plan as plans
 from cxrlab.errors import Usage
 from cxrlab.naming import LAST_OF_THE_LAB, told_by_hand
 from cxrlab.programs import PLACES
-from store import runs
+from store import runs, within
 from trainers import catalog
 
 _NOT_TOLD = (*PLACES, "recipe", "encoder_recipe", "pretrained", "threads")
@@ -77,7 +77,7 @@ def configuration(run: runs.Run) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a file; empty where there is none."""
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(within.read_text(path.parent, path.name))
     except (OSError, ValueError):
         return {}
     return loaded if isinstance(loaded, dict) else {}

@@ -17,6 +17,8 @@ from typing import Any
 
 import typer
 
+from cxrlab.harmless import kept_colours
+
 NARROWEST = 12
 """A column that gives way keeps at least this many characters (unitless)."""
 
@@ -29,12 +31,12 @@ LABEL = 12
 
 def say(text: str = "") -> None:
     """Print one line of talk on stderr."""
-    typer.echo(text, err=True, color=None if coloured(sys.stderr) else False)
+    typer.echo(kept_colours(text), err=True, color=None if coloured(sys.stderr) else False)
 
 
 def fact(text: str = "") -> None:
     """Print one line of facts on stdout."""
-    typer.echo(text, color=None if coloured(sys.stdout) else False)
+    typer.echo(kept_colours(text), color=None if coloured(sys.stdout) else False)
 
 
 def facts(document: Any) -> None:

@@ -13,6 +13,7 @@ LONGEST = 20_000
 """Characters of one line that are kept; a line beyond that says how many were left out."""
 
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_COLOURS = re.compile(f"({_COLOUR.pattern})")
 _TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _SIGNS = {
     **{code: chr(0x2400 + code) for code in range(0x20)},  # control pictures
@@ -23,6 +24,16 @@ _SIGNS = {
     0x2029: " ",
     0xFEFF: "",
 }
+_SHOWN = {code: sign for code, sign in _SIGNS.items() if chr(code) not in "\t\n\r"}
+
+
+def kept_colours(text: str) -> str:
+    """Return `text` with colours, tabs and line ends as they are, and all else made visible."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        part if _COLOUR.fullmatch(part) else part.translate(_SHOWN) for part in _COLOURS.split(text)
+    )
 
 
 def harmless(text: str, longest: int = LONGEST) -> str:

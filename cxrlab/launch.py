@@ -283,7 +283,7 @@ def remove(lab: Lab, db: Database, run: runs.Run) -> None:
             raise CxrlabError(f"{run.id} is running", f"`cxrlab stop {run.id}` first")
         runs.remove(db, run.id)
     folder = Path(run.folder)
-    if lab.runs_dir in folder.parents:
+    if lab.runs_dir.resolve() in folder.resolve().parents:
         digests = frozen.named(folder)
         shutil.rmtree(folder, ignore_errors=True)
         frozen.release(lab, digests)

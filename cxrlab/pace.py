@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from store import within
+
 TAIL_BYTES = 65536
 LEAST_GAPS = 5
 """So many gaps must be known before any is called usual."""
@@ -33,7 +35,7 @@ class Pace(NamedTuple):
 def of_run(events: Path) -> Pace | None:
     """Return the pace of a run's present attempt; None while too little is known."""
     try:
-        with events.open("rb") as file:
+        with within.open_file(events.parent, events.name) as file:
             file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
             tail = file.read()
     except OSError:

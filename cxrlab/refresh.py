@@ -15,7 +15,7 @@ from sqlite_utils import Database
 from cxrlab import pace, runner, states, text, torchrun
 from cxrlab.backends import local
 from cxrlab.lab import Lab
-from store import claims, intake, queue, runs
+from store import claims, intake, queue, runs, within
 from store.db import COMMAND_WAIT_S, StoreError, writing
 
 TURN = "waits for its turn"
@@ -104,7 +104,7 @@ def last_line(path: Path, *, start: int = 0) -> str:
 
 def _tail(path: Path, count: int, *, start: int) -> str:
     try:
-        with path.open("rb") as file:
+        with within.open_file(path.parent, path.name) as file:
             file.seek(max(start, file.seek(0, 2) - count))
             return file.read().decode("utf-8", errors="replace")
     except OSError:

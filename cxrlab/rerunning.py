@@ -20,7 +20,7 @@ from cxrlab import checkout, cloning, frozen, launch
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
-from store import points, results, runs
+from store import points, results, runs, within
 
 MARK = "rerun.json"
 """The file of a run folder that names the run which was run again."""
@@ -194,7 +194,7 @@ def _provenance(run: runs.Run) -> dict[str, Any]:
     patch = folder / DIFF
     if patch.is_file():
         kept["uncommitted_changes"] = f"{patch.stat().st_size} bytes of {DIFF}"
-        kept[DIFF] = patch.read_text(encoding="utf-8", errors="replace")
+        kept[DIFF] = within.read_text(patch.parent, patch.name)
     return kept
 
 

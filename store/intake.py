@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from sqlite_utils import Database
 
-from store import runs
+from store import runs, within
 from store.db import COMMAND_WAIT_S, StoreError, writing
 from store.kinds import Event, OddEvent, Taking, as_text, take_event, write_points
 
@@ -83,7 +83,7 @@ def _has_more(db: Database, run_id: str, path: Path) -> bool:
 def _take_batch(db: Database, run_id: str, path: Path) -> tuple[int, bool]:
     """Take in one batch; return the number of events and whether the offset has moved."""
     taking = _begin(db, run_id)
-    with path.open("rb") as file:
+    with within.open_file(path.parent, path.name) as file:
         if file.seek(0, 2) < taking.row["events_offset"]:
             forget(db, run_id)
             taking = _begin(db, run_id)

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from store import artifacts, intake, runs
+from store import artifacts, intake, runs, within
 from store.db import StoreError, writing
+from store.kinds import as_text
 
 NEVER_STARTED = "never started; the queue is not kept in run folders"
 
@@ -25,6 +26,9 @@ _NAME = re.compile(
     r"(?P<id>[a-z][a-z2-7]{5})-(?P<method>[a-z0-9_+]+)-(?P<task>[a-z0-9_]+)"
     r"(-(?P<ratio>\d+))?-s(?P<seed>\d+)"
 )
+
+
+_LONGEST = 2**31
 
 
 class _Found(NamedTuple):
@@ -67,32 +71,31 @@ def _folders(runs_dir: Path) -> Iterator[_Found]:
 
 
 def _read(folder: Path, named: dict[str, Any]) -> _Found:
-    config = _json(folder / "config.json")
+    config = _json(folder, "config.json")
     attempts = [
         record
         for path in folder.glob("attempts/*.json")
-        if isinstance((record := _json(path)).get("attempt"), int)
+        if isinstance((record := _record(folder, path.name)).get("attempt"), int)
     ]
     attempts.sort(key=lambda record: int(record["attempt"]))
-    ratio = config.get("ratio", named["ratio"])
     times = [record["started"] for record in attempts if record.get("started")]
     files = [folder / "config.json", folder / "command.txt"]
     times += [path.stat().st_mtime for path in files if path.exists()]
     run = runs.NewRun(
         id=named["id"],
-        method=config.get("method", named["method"]),
-        task=config.get("task", named["task"]),
-        ratio=None if ratio is None else int(ratio),
-        seed=int(config.get("seed", named["seed"])),
-        preset=config.get("preset", ""),
-        recipe=config.get("recipe", ""),
+        method=_text(config, "method", named["method"]),
+        task=_text(config, "task", named["task"]),
+        ratio=_whole(config.get("ratio"), named["ratio"]),
+        seed=_whole(config.get("seed"), named["seed"]) or 0,
+        preset=_text(config, "preset"),
+        recipe=_text(config, "recipe"),
         folder=str(folder),
         parent=None,
         command=_command(folder, attempts),
         gpus=0 if config.get("device") == "cpu" else 1,
     )
     created = min(times, default=folder.stat().st_mtime)
-    return _Found(run, attempts, created, config.get("pretrained") or "")
+    return _Found(run, attempts, created, _text(config, "pretrained"))
 
 
 def _command(folder: Path, attempts: list[dict[str, Any]]) -> list[str]:
@@ -100,22 +103,51 @@ def _command(folder: Path, attempts: list[dict[str, Any]]) -> list[str]:
     for record in attempts:
         if record.get("command"):
             return [str(part) for part in record["command"]]
-    path = folder / "command.txt"
-    if not path.exists():
+    try:
+        parts = shlex.split(within.read_text(folder, "command.txt"), comments=True)
+    except (OSError, ValueError):
         return []
-    parts = shlex.split(path.read_text(encoding="utf-8"), comments=True)
     while parts and re.match(r"\w+=", parts[0]):
         del parts[0]
     return parts
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """Return the object in a file; an empty one where it is missing or no JSON object."""
+def _json(folder: Path, name: str) -> dict[str, Any]:
+    """Return the object in a file; an empty one where it cannot be read or is no JSON object."""
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        loaded = json.loads(within.read_text(folder, name))
+    except (OSError, ValueError, RecursionError):
         return {}
     return loaded if isinstance(loaded, dict) else {}
+
+
+def _record(folder: Path, name: str) -> dict[str, Any]:
+    """Return what the runner recorded of an attempt, without what is not of its kind."""
+    record = _json(folder / "attempts", name)
+    for key in ("started", "ended"):
+        if not isinstance(record.get(key), int | float):
+            record[key] = None
+    trainer = record.get("trainer")
+    pid = trainer.get("pid") if isinstance(trainer, dict) else None
+    record["pid"] = pid if isinstance(pid, int) and abs(pid) < _LONGEST else None
+    record["host"] = _text(record, "host") or None
+    if not isinstance(record.get("command"), list):
+        record["command"] = []
+    if not isinstance(record.get("attempt"), int) or not 0 < record["attempt"] < _LONGEST:
+        record["attempt"] = None
+    return record
+
+
+def _text(given: dict[str, Any], key: str, other: str = "") -> str:
+    value = given.get(key)
+    return as_text(value) if isinstance(value, str) else other
+
+
+def _whole(value: object, other: str | None) -> int | None:
+    """Return a whole number; what the folder's name says where it is none."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LONGEST:
+        return value
+    return None if other is None else int(other[:9])
 
 
 def _remake(db: Database, found: _Found) -> None:
@@ -130,7 +162,11 @@ def _remake(db: Database, found: _Found) -> None:
         intake.forget(db, run.id)
     else:
         runs.add(db, [run], at=found.created)
-    intake.take_in(db, run.id, Path(run.folder))
+    try:
+        intake.take_in(db, run.id, Path(run.folder))
+    except StoreError as error:
+        if not isinstance(error.__cause__, within.Elsewhere):
+            raise  # what is no file of the run says nothing of it, and keeps no other run back
     for path, said in artifacts.removed_of(Path(run.folder)).items():
         if isinstance(said, dict) and not (Path(run.folder) / path).exists():
             artifacts.mark_removed(db, run.id, path, at=float(said.get("at") or found.created))
@@ -148,7 +184,7 @@ def _add_attempts(db: Database, found: _Found) -> None:
             "started": record.get("started"),
             "ended": record.get("ended"),
             "host": record.get("host"),
-            "pid": (record.get("trainer") or {}).get("pid"),
+            "pid": record["pid"],
         }
         db.conn.execute(
             """

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from cxrlab import runner
+from store import within
 
 Asked = Literal["runner", "trainer", "nobody"]
 
@@ -116,11 +117,30 @@ def look(folder: Path, attempt: int) -> Look:
 
 def read_record(folder: Path, attempt: int) -> dict[str, Any] | None:
     """Return what the runner wrote of an attempt; None while there is nothing."""
+    path = runner.record_path(folder, attempt)
     try:
-        record = json.loads(runner.record_path(folder, attempt).read_text(encoding="utf-8"))
+        record = json.loads(within.read_text(path.parent, path.name))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    return _sound(record) if isinstance(record, dict) else None
+
+
+def _sound(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record without what is not of its kind: a program may have written over it."""
+    for key in ("started", "ended", "exit_code", "signal", "log_from"):
+        if not _is_number(record.get(key)):
+            record[key] = None
+    for key in ("runner", "trainer"):
+        process = record.get(key)
+        if not isinstance(process, dict) or not _is_number(process.get("pid")):
+            record[key] = None
+    if not isinstance(record.get("oom"), dict):
+        record["oom"] = None
+    return record
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53
 
 
 def ask_to_stop(folder: Path, attempt: int) -> Asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import os
 import sys
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from cxrlab.access import AsJson, RunName, opened
+from cxrlab.harmless import kept_colours
+from store import within
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -24,6 +27,9 @@ BLOCK = 65536
 
 LOOK_S = 0.2
 """How often a followed file is looked at."""
+
+LONGEST_COLOUR = 20
+"""Characters that a colour sequence has at most."""
 
 ASK_S = 1.0
 """How often the registry is asked whether a followed run has ended."""
@@ -58,7 +64,9 @@ def logs(
             said = b"".join(tail(path, lines)).decode("utf-8", "replace") if path.exists() else ""
             document = {"path": str(path), "lines": said.splitlines()}
             console.facts(facts.of_run(found) | document)
-        elif follow:
+            return
+        write = writer()
+        if follow:
             for chunk in followed(path, lines, over=lambda: has_ended(lab, db, found.id)):
                 write(chunk)
             console.say(f"{found.id} {runs.get(db, found.id).state}")
@@ -71,11 +79,18 @@ def logs(
 
 def has_ended(lab: Lab, db: Database, run_id: str) -> bool:
     """Return whether a run has ended; brings the registry up to date to know."""
+    from cxrlab import ownership
     from cxrlab.refresh import refresh
     from store import runs
 
-    refresh(lab, db)
-    return runs.get(db, run_id).state in runs.ENDED
+    if not ownership.owner(lab):
+        refresh(lab, db)
+        return runs.get(db, run_id).state in runs.ENDED
+    now = ownership.open_registry(lab)  # as its owner has it by now
+    try:
+        return runs.get(now, run_id).state in runs.ENDED
+    finally:
+        now.conn.close()
 
 
 def followed(path: Path, lines: int, *, over: Callable[[], bool]) -> Iterator[bytes]:
@@ -91,7 +106,7 @@ def followed(path: Path, lines: int, *, over: Callable[[], bool]) -> Iterator[by
             # asked before reading, so that what was written before the end is still read
             ended, asked = over(), time.monotonic()
         if path.exists():
-            with path.open("rb") as file:
+            with within.open_file(path.parent, path.name) as file:
                 if position is None:
                     position = last_lines(file, lines) if lines else 0
                 elif file.seek(0, os.SEEK_END) < position:
@@ -107,7 +122,7 @@ def followed(path: Path, lines: int, *, over: Callable[[], bool]) -> Iterator[by
 
 def tail(path: Path, lines: int) -> Iterator[bytes]:
     """Give the last `lines` lines of a file in pieces, all of it for 0, read from its end."""
-    with path.open("rb") as file:
+    with within.open_file(path.parent, path.name) as file:
         file.seek(last_lines(file, lines) if lines else 0)
         while chunk := file.read(BLOCK):
             yield chunk
@@ -132,8 +147,25 @@ def last_lines(file: BinaryIO, lines: int) -> int:
     return 0
 
 
-def write(chunk: bytes) -> None:
-    """Put bytes on stdout as they are."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(chunk)
-    sys.stdout.buffer.flush()
+def writer() -> Callable[[bytes], None]:
+    """Return what puts a log on stdout: as it is in a pipe, and made harmless on a terminal.
+
+    A program that runs elsewhere, or for somebody else, may have written it: it may colour, and
+    write over a line, but neither move the cursor, nor set the title, nor make the terminal answer.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    left = ""
+
+    def write(chunk: bytes) -> None:
+        nonlocal left
+        sys.stdout.flush()
+        if sys.stdout.isatty():
+            text = left + decoder.decode(chunk)
+            begun = text.rfind("\x1b", -LONGEST_COLOUR)  # which may be cut in two
+            whole = len(text) if begun < 0 or "m" in text[begun:] else begun
+            left = text[whole:]
+            chunk = kept_colours(text[:whole]).encode(errors="replace")
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+
+    return write

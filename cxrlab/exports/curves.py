@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlite_utils import Database
 
 from cxrlab.exports import facts
-from store import points, results
+from store import points, results, within
 from store.intake import FILE_NAME
 from store.runs import Run
 
@@ -65,7 +65,7 @@ def read(db: Database, run: Run) -> Curves:
 def settings(run: Run) -> dict[str, Any]:
     """Return the configuration of a run, as its folder has it, nested names joined by dots."""
     try:
-        config = json.loads((Path(run.folder) / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(within.read_text(Path(run.folder), "config.json"))
     except (OSError, ValueError):
         return {}
     return dict(_flat("", config)) if isinstance(config, dict) else {}
@@ -85,7 +85,7 @@ def _times(path: Path) -> dict[int, float]:
     """Return when each step was logged last; empty where the folder is gone."""
     found: dict[int, float] = {}
     try:
-        with path.open("rb") as file:
+        with within.open_file(path.parent, path.name) as file:
             for line in file:
                 try:
                     event = json.loads(line)

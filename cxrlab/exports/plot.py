@@ -14,7 +14,7 @@ from sqlite_utils import Database
 from cxrlab import completion
 from cxrlab.chart import Chart, Panel, Series, smooth
 from cxrlab.errors import NotFound, Usage, unknown_name
-from store import points, runs
+from store import points, runs, within
 from store.intake import FILE_NAME
 from store.runs import Run
 from trainers import catalog
@@ -140,7 +140,7 @@ def trained_hours(path: Path) -> dict[int, float]:
     found: dict[int, float] = {}
     before, began, last = 0.0, None, 0.0
     try:
-        with path.open("rb") as file:
+        with within.open_file(path.parent, path.name) as file:
             for line in file:
                 try:
                     event = json.loads(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from sqlite_utils import Database
 from cxrlab import descent, restricted, text
 from cxrlab.exports import svg
 from cxrlab.lab import Lab
-from store import artifacts, points, results, runs
+from store import artifacts, points, results, runs, within
 from trainers import metrics
 from trainers.catalog import PRETRAIN, PRETRAIN_ENTRY, TASKS
 
@@ -192,7 +193,10 @@ def _samples(
 
 
 def _beginning(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with (
+        within.open_file(path.parent, path.name) as raw,
+        io.TextIOWrapper(raw, encoding="utf-8", errors="replace") as file,
+    ):
         said = file.read(MOST_LETTERS + 1)
     return said if len(said) <= MOST_LETTERS else said[:MOST_LETTERS] + " …"
 
@@ -200,7 +204,7 @@ def _beginning(path: Path) -> str:
 def provenance(folder: Path) -> dict[str, Any]:
     """Return what a run says of its origin; empty where its folder does not tell."""
     try:
-        said = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        said = json.loads(within.read_text(folder, "provenance.json"))
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}

@@ -17,7 +17,7 @@ from cxrlab import advice, behind, cells, cloning, grid, ownership, presets, res
 from cxrlab.behind import Member
 from cxrlab.errors import NotFound
 from cxrlab.lab import Lab
-from store import artifacts, matching, notes, points, queue, results, runs
+from store import artifacts, matching, notes, points, queue, results, runs, within
 from store.points import Point
 from store.runs import Run
 from trainers.catalog import METHODS, PRETRAIN, datasets_in_use
@@ -267,7 +267,7 @@ def read_points(
 def read_settings(folder: Path) -> dict[str, object]:
     """Return the resolved configuration of a run; empty while it has none."""
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = json.loads(within.read_text(folder, "config.json"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

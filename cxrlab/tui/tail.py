@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxrlab.harmless import log_line
+from store import within
 
 PIECE = 64 * 1024
 """Bytes read at once. A line without an end is cut there."""
@@ -37,12 +38,12 @@ class Piece(NamedTuple):
 def last_piece(path: Path, most: int = PIECE) -> Piece:
     """Return the end of the file, from a line's beginning on; nothing where there is no file."""
     try:
-        with path.open("rb") as file:
+        with within.open_file(path.parent, path.name) as file:
             size = file.seek(0, os.SEEK_END)
             start = max(0, size - most)
             file.seek(start)
             data = file.read(most)
-    except FileNotFoundError:
+    except (FileNotFoundError, within.Elsewhere):
         return Piece([], 0, 0)
     if start > 0 and b"\n" in data[:-1]:
         skipped = data.index(b"\n") + 1
@@ -53,12 +54,12 @@ def last_piece(path: Path, most: int = PIECE) -> Piece:
 def next_piece(path: Path, offset: int, most: int = 16 * PIECE) -> Piece:
     """Return what was written from `offset` on."""
     try:
-        with path.open("rb") as file:
+        with within.open_file(path.parent, path.name) as file:
             if file.seek(0, os.SEEK_END) < offset:
                 return last_piece(path)._replace(shrunk=True)
             file.seek(offset)
             data = file.read(most)
-    except FileNotFoundError:
+    except (FileNotFoundError, within.Elsewhere):
         return Piece([], 0, 0, shrunk=offset > 0)
     return _piece(data, offset)
 
@@ -67,10 +68,10 @@ def piece_before(path: Path, offset: int, most: int = PIECE) -> Piece:
     """Return the lines that end at `offset`."""
     start = max(0, offset - most)
     try:
-        with path.open("rb") as file:
+        with within.open_file(path.parent, path.name) as file:
             file.seek(start)
             data = file.read(offset - start)
-    except FileNotFoundError:
+    except (FileNotFoundError, within.Elsewhere):
         return Piece([], 0, 0)
     if start > 0 and b"\n" in data[:-1]:
         skipped = data.index(b"\n") + 1

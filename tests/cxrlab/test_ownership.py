@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 
 READING = [
-    ("runs",), ("show", "RUN"), ("logs", "RUN"), ("grid",), ("queue",), ("note",), ("todo",),
+    ("runs",), ("show", "RUN"), ("logs", "RUN"), ("logs", "RUN", "-f"), ("grid",), ("queue",), ("note",), ("todo",),
     ("export", "--format", "csv"), ("gpus",), ("agent", "status"), ("gap",), ("forecast",),
     ("doctor",),
 ]  # fmt: skip

@@ -10,9 +10,6 @@ from cxrlab.gpus import Gpu, Reading
 
 SPAN_S = 60.0
 
-ABSENT = ("no GPU is there", "no NVIDIA driver is installed", "the NVIDIA driver is not loaded")
-"""Answers that say for certain that there is no GPU to be read."""
-
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -23,17 +20,15 @@ class History:
         self.last: Reading | None = None
         """The newest answer, whatever it said."""
         self.good: Reading | None = None
-        """The newest that told of GPUs."""
+        """The newest by which it is known what GPUs there are."""
         self.failing_since: float | None = None
         self._loads: dict[str, deque[tuple[float, int | None]]] = {}
 
     def add(self, reading: Reading) -> None:
         """Remember an answer; loads older than a minute are forgotten."""
         self.last = reading
-        if reading.gpus:
+        if reading.known:
             self.good, self.failing_since = reading, None
-        elif reading.error in ABSENT and self.good is None:
-            self.failing_since = None
         elif self.failing_since is None:
             self.failing_since = reading.at
         for gpu in reading.gpus:

@@ -13,6 +13,7 @@ from cxrlab.gpus import Reading
 from cxrlab.grid import Cell
 from cxrlab.lab import Lab
 from cxrlab.tui.errands import Errand
+from cxrlab.whose import Card
 from store.notes import Entry
 from store.runs import Run
 
@@ -39,6 +40,8 @@ class GpusRead(Message):
     """Device (a GPU's UUID, or `cpu:N`) to what runs on it, in words."""
     ours: dict[int, str] = field(default_factory=dict)
     """Processes on the GPUs that are of this lab's runs, each with its run's folder."""
+    cards: tuple[Card, ...] = ()
+    """What each GPU is to this lab, those that have gone last."""
 
 
 @dataclass

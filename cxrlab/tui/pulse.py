@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlite_utils import Database
 from textual.message import Message
 
-from cxrlab import ownership
+from cxrlab import gpu_watch, ownership
 from cxrlab.agent import carry_on
 from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.lab import Lab, find_lab
 from cxrlab.refresh import refresh
-from cxrlab.runner import folder_of
 from cxrlab.tui.messages import Beat, GpusRead, RegistryChanged, SettingsChanged, Trouble
 from store import claims, runs
 from store.db import StoreError, data_version, open_store
@@ -152,14 +151,14 @@ class GpuWatch(threading.Thread):
     def run(self) -> None:
         """Ask until the program ends."""
         while not self._ended.is_set():
-            reading = self._probe()
+            reading, held = self._probe(), []
             try:
-                holders = self._holders()
+                held = self._held()
             except (StoreError, CxrlabError) as error:
-                holders = {}
                 reading = reading._replace(error=reading.error or str(error))
-            slots, ours = self._lab.settings.launch.cpu_slots, self._ours(reading)
-            self._post(GpusRead(reading, slots, holders, ours))
+            cards = gpu_watch.glance(self._lab, reading, [claim for claim, _ in held]).cards
+            slots = self._lab.settings.launch.cpu_slots
+            self._post(GpusRead(reading, slots, _holders(held), self._ours(reading), cards))
             self._ended.wait(self._rhythm.gpus_s)
 
     def use(self, lab: Lab) -> None:
@@ -167,20 +166,24 @@ class GpuWatch(threading.Thread):
         self._lab = lab
 
     def _ours(self, reading: Reading) -> dict[int, str]:
-        pids = {process.pid for gpu in reading.gpus for process in gpu.processes}
-        folders = {pid: Path(folder) for pid in pids if (folder := folder_of(pid))}
-        runs_dir = self._lab.runs_dir
-        return {pid: path.name for pid, path in folders.items() if path.parent == runs_dir}
+        found = {}
+        for process in (p for gpu in reading.gpus for p in gpu.processes):
+            folder = Path(process.folder)
+            if folder.parent == self._lab.runs_dir:
+                found[process.pid] = folder.name
+        return found
 
-    def _holders(self) -> dict[str, str]:
+    def _held(self) -> list[tuple[claims.Claim, str]]:
+        """Return every claim, with what holds it in words, its run's id first."""
         db = ownership.open_registry(self._lab)
         try:
-            found: dict[str, str] = {}
-            for claim in claims.every(db):
-                run = runs.get(db, claim.run)
-                before = found.get(claim.device)
-                named = f"{run.id} {run.method}"
-                found[claim.device] = f"{before}, {named}" if before else named
-            return found
+            return [(c, f"{c.run} {runs.get(db, c.run).method}") for c in claims.every(db)]
         finally:
             db.close()
+
+
+def _holders(held: Sequence[tuple[claims.Claim, str]]) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for claim, named in held:
+        found.setdefault(claim.device, []).append(named)
+    return {device: ", ".join(names) for device, names in found.items()}

@@ -3,19 +3,18 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cxrlab import runner
 from cxrlab.gpus import Gpu, GpuProcess, Reading
-from cxrlab.lab import Lab
+from cxrlab.lab import Lab, find_lab
 from cxrlab.tui.history import History
 from cxrlab.tui.pulse import Rhythm
 from cxrlab.tui.screens import gpus as gpus_screen
 from cxrlab.tui.screens.gpus import GpusScreen, Place, detail_of, whose
 from cxrlab.tui.screens.run import RunScreen
+from cxrlab.whose import Card, User
 from store import claims
 from store.db import open_store
 
@@ -26,8 +25,17 @@ GPU = Gpu(0, "GPU-0", "NVIDIA H100", 40_960, 81_920, 87, 61, 350, (GpuProcess(77
 OFTEN = Rhythm(refresh_s=0, look_s=0.1, gpus_s=0.05)
 
 
+@pytest.fixture
+def gpu_lab(full_lab: Lab) -> Lab:
+    """A lab whose runs may take GPUs."""
+    source = full_lab.settings_file.read_text()
+    full_lab.settings_file.write_text(source.replace("gpus = 0\n", ""))
+    return find_lab(full_lab.root)
+
+
 def reading(at: float, load: int | None = 50, *, error: str = "") -> Reading:
-    return Reading(() if error else (dataclasses.replace(GPU, utilization=load),), error, at)
+    gpus = () if error else (dataclasses.replace(GPU, utilization=load),)
+    return Reading(gpus, error, at, known=not error)
 
 
 def test_the_minute_is_drawn_oldest_left_and_its_highest_load_counts() -> None:
@@ -58,17 +66,17 @@ def test_it_is_unknown_from_the_first_failure_on_until_the_next_answer() -> None
 
 def test_a_machine_without_a_driver_is_no_failure() -> None:
     history = History()
-    history.add(reading(1.0, error="no NVIDIA driver is installed"))
+    history.add(reading(1.0, error="no NVIDIA driver is installed")._replace(known=True))
     assert history.failing_since is None
 
 
 async def test_each_gpu_shows_load_memory_heat_power_and_whose_it_is(
-    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, gpus_on_paper: Any
+    gpu_lab: Lab, make_app: Wait, until: Wait, shown: Shown, gpus_on_paper: Any
 ) -> None:
-    db = open_store(full_lab.registry)
+    db = open_store(gpu_lab.registry)
     claims.claim(db, "deepaa", ["GPU-0"])
     db.close()
-    app = make_app(full_lab, probe=gpus_on_paper)
+    app = make_app(gpu_lab, probe=gpus_on_paper)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("4")
         await until(pilot, lambda: "8 GPUs: 1 ours, 2 others', 5 free" in shown(app))
@@ -101,18 +109,18 @@ async def test_enter_opens_the_run_that_holds_it(
 
 
 async def test_a_probe_that_begins_to_fail_leaves_what_was_seen_and_says_since_when(
-    empty_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+    gpu_lab: Lab, make_app: Wait, until: Wait, shown: Shown
 ) -> None:
     fails = threading.Event()
 
     def probe() -> Reading:
         error = "the GPUs cannot be read: [red]\x1b[2J" if fails.is_set() else ""
-        return Reading(() if error else (GPU,), error, 1_770_000_000.0)
+        return Reading(() if error else (GPU,), error, 1_770_000_000.0, known=not error)
 
-    app = make_app(empty_lab, probe=probe, rhythm=OFTEN)
+    app = make_app(gpu_lab, probe=probe, rhythm=OFTEN)
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("4")
-        await until(pilot, lambda: "1 GPU: 0 ours, 1 others', 0 free" in shown(app))
+        await until(pilot, lambda: "1 GPU: 1 others'" in shown(app))
         fails.set()
         await until(pilot, lambda: "unknown since" in shown(app))
         assert "the GPUs cannot be read: [red]␛[2J" in shown(app)
@@ -145,10 +153,8 @@ def test_names_from_the_driver_are_shown_as_text() -> None:
     said = detail_of(Place("GPU-0", dataclasses.replace(GPU, processes=(process,)), "")).plain
     assert "[b]␛[2Jeve" in said
     assert "?" in said
-    assert whose(Place("GPU-0", dataclasses.replace(GPU, processes=(process,)), "")) == (
-        "× [b]␛[2Jeve",
-        "",
-    )
+    card = Card("GPU-0", "others", GPU, others=(User(process.user, None),))
+    assert whose(Place("GPU-0", GPU, "", card=card)) == ("× [b]␛[2Jeve", "")
 
 
 def test_processes_of_a_run_are_told_from_others() -> None:
@@ -159,15 +165,37 @@ def test_processes_of_a_run_are_told_from_others() -> None:
     assert lines[3].endswith("× not of this lab")
 
 
-def test_the_folder_of_a_process_is_read_from_its_mark(tmp_path: Path) -> None:
-    import os
-    import subprocess
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (Card("GPU-0", "free", GPU), "  free"),
+        (Card("GPU-0", "settling", GPU), "◌ free, watched before use"),
+        (Card("GPU-0", "mig", GPU), "- in MIG mode"),
+        (Card("GPU-0", "left out", GPU, others=(User("eve", 9),)), "- not for runs × eve"),
+        (Card("GPU-0", "others", GPU, others=(User("", 900),)), "× others"),
+        (Card("GPU-0", "ours", GPU, others=(User("eve", 9),)), "▶ abcdef mrm × eve"),
+        (Card("GPU-0", "gone", None), "? gone: abcdef mrm"),
+    ],
+)
+def test_each_state_has_a_sign_and_words(card: Card, said: str) -> None:
+    holder = "abcdef mrm" if card.word in ("ours", "gone") else ""
+    assert whose(Place("GPU-0", card.gpu, holder, card=card))[0] == said
 
-    env = {**os.environ, runner.FOLDER_MARK: str(tmp_path)}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(["sh", "-c", "echo up; cat"], env=env, **pipes) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"up\n"  # now it is what it was started as
-        assert runner.folder_of(child.pid) == str(tmp_path)
-        child.communicate()
-    assert runner.folder_of(child.pid) == ""
+
+async def test_a_gpu_that_has_gone_and_one_in_mig_mode_are_shown(
+    gpu_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    db = open_store(gpu_lab.registry)
+    claims.claim(db, "deepaa", ["GPU-9"])
+    db.close()
+    cut = dataclasses.replace(GPU, uuid="GPU-1", index=1, mig=True, processes=())
+    app = make_app(gpu_lab, probe=lambda: Reading((GPU, cut), "", 1_770_000_000.0))
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("4")
+        await until(pilot, lambda: "2 GPUs: 1 others', 1 in MIG mode, 1 gone" in shown(app))
+        assert "- in MIG mode" in shown(app)
+        assert "? gone: deepaa deep_mrm" in shown(app)
+        await pilot.press("end")
+        await until(pilot, lambda: "driver no longer knows it" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cxrlab.lab import Lab
+from cxrlab.lab import Lab, find_lab
 from cxrlab.tui import remembered, themes
 from cxrlab.tui.messages import OpenFill, OpenLaunch, OpenPage, OpenRun
 from store import claims, notes, queue
@@ -272,11 +272,13 @@ def test_no_gpu(full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any)
 def test_eight_gpus(
     full_lab: Lab, make_app: Wait, looks_as_before: Wait, gpus_on_paper: Any, size: Any
 ) -> None:
+    source = full_lab.settings_file.read_text()
+    full_lab.settings_file.write_text(source.replace("gpus = 0\n", ""))
     db = open_store(full_lab.registry)
     claims.claim(db, "deepaa", ["GPU-0", "GPU-1"])
     db.close()
     words = ("8 GPUs: 2 ours, 1 others', 5 free", "× ward", "pid 77")
-    app = make_app(full_lab, probe=gpus_on_paper)
+    app = make_app(find_lab(full_lab.root), probe=gpus_on_paper)
     assert looks_as_before(app, size, "4", words=words)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,7 +18,6 @@ from cxrlab import text
 from cxrlab.gpus import Gpu
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.settings import GpuSettings
 from cxrlab.tui import telling
 from cxrlab.tui.history import History, moment
 from cxrlab.tui.messages import GpusRead, OpenRun
@@ -25,10 +25,31 @@ from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import QUIET_S, GpuStrip
 from cxrlab.tui.widgets.table import Column, Part, Row, Table
+from cxrlab.tui.words import tr
+from cxrlab.whose import Card, Word
 
-WIDE = 120
+COUNTED: dict[Word, str] = {
+    "ours": "ours",
+    "others": "others'",
+    "free": "free",
+    "settling": "free, watched before use",
+    "mig": "in MIG mode",
+    "left out": "not for runs",
+    "gone": "gone",
+}
+SIGNS: dict[Word, tuple[str, str]] = {
+    "ours": ("▶", "running"),
+    "others": ("×", ""),
+    "free": (" ", "dim"),
+    "settling": ("◌", "dim"),
+    "mig": ("-", "dim"),
+    "left out": ("-", "dim"),
+    "gone": ("?", "lost"),
+}
+"""The sign of each word, and the style of both."""
+
+WIDE = 134
 MOST_PROCESSES = 30
-BUSY_MIB = GpuSettings().busy_mib
 
 
 class Place(NamedTuple):
@@ -40,6 +61,8 @@ class Place(NamedTuple):
     """The run that holds it, its id first; empty for none."""
     ours: Mapping[int, str] = {}
     """The processes of this lab's runs, each with its run's folder."""
+    card: Card | None = None
+    """What it is to this lab; None for a slot, and while that is not known."""
 
 
 class GpusScreen(Screen[None]):
@@ -82,11 +105,12 @@ class GpusScreen(Screen[None]):
         self._places = places_of(read, history)
         table = self.query_one(Table)
         wide = self.size.width >= WIDE
-        if history.gpus:
+        if read is not None and any(place.gpu or place.card for place in self._places):
             rows = [
                 gpu_row(place, history, unknown=unknown, wide=wide, now=read.reading.at)
+                if place.gpu is not None
+                else gone_row(place, wide=wide)
                 for place in self._places
-                if place.gpu is not None and read is not None
             ]
             table.show(gpu_columns(wide=wide), rows, count=len(rows))
         else:
@@ -100,7 +124,8 @@ class GpusScreen(Screen[None]):
     def describe(self) -> None:
         """Name the GPU under the cursor and every process on it."""
         place = self.selected
-        said = detail_of(place) if place is not None and place.gpu is not None else Text()
+        known = place is not None and (place.gpu or place.card)
+        said = detail_of(place) if place is not None and known else Text()
         self.query_one("#processes", Static).update(said)
 
     @property
@@ -125,8 +150,14 @@ def places_of(read: GpusRead | None, history: History) -> list[Place]:
     if read is None:
         return []
     holders = read.holders
-    if history.gpus:
-        return [Place(gpu.uuid, gpu, holders.get(gpu.uuid, ""), read.ours) for gpu in history.gpus]
+    cards = {card.uuid: card for card in read.cards}
+    gone = [card.uuid for card in read.cards if card.gpu is None]
+    if history.gpus or gone:
+        seen = [
+            Place(gpu.uuid, gpu, holders.get(gpu.uuid, ""), read.ours, cards.get(gpu.uuid))
+            for gpu in history.gpus
+        ]
+        return [*seen, *(Place(u, None, holders.get(u, ""), card=cards[u]) for u in gone)]
     slots = [f"cpu:{n}" for n in range(read.cpu_slots)]
     slots += sorted(device for device in holders if device not in slots)
     return [Place(slot, None, holders.get(slot, "")) for slot in slots]
@@ -145,18 +176,13 @@ def title_of(read: GpusRead | None, history: History, *, now: float, quiet_s: fl
         return Text(f"? unknown since {since}: {harmless(read.reading.error)}", "bold")
     busy = sum(device.startswith("cpu:") for device in read.holders)
     cpu = f"{text.plural(read.cpu_slots, 'CPU slot')}, {busy} busy"
-    if not history.gpus:
+    if not history.gpus and not any(card.gpu is None for card in read.cards):
         return Text(f"{harmless(read.reading.error)}: runs take {cpu}")
-    ours = sum(gpu.uuid in read.holders for gpu in history.gpus)
-    others = sum(_is_others(gpu, read.holders) for gpu in history.gpus)
-    free = len(history.gpus) - ours - others
+    words = Counter(card.word for card in read.cards)
+    said = ", ".join(f"{words[word]} {tr(name)}" for word, name in COUNTED.items() if words[word])
     count = text.plural(len(history.gpus), "GPU")
     trouble = f"  ({harmless(read.reading.error)})" if read.reading.error else ""
-    return Text(f"{count}: {ours} ours, {others} others', {free} free  ·  {cpu}{trouble}")
-
-
-def _is_others(gpu: Gpu, holders: Mapping[str, str]) -> bool:
-    return gpu.uuid not in holders and gpu.used_mib >= GpuSettings.busy_mib
+    return Text(f"{count}: {said}  ·  {cpu}{trouble}")
 
 
 def gpu_columns(*, wide: bool) -> list[Column]:
@@ -200,14 +226,30 @@ def gpu_row(place: Place, history: History, *, unknown: bool, wide: bool, now: f
 
 
 def whose(place: Place) -> Part:
-    """Return who uses a GPU: a run of this lab, others by name, or nobody."""
-    if place.holder:
-        return f"▶ {harmless(place.holder)}", "running"
-    gpu = place.gpu
-    if gpu is None or not (gpu.processes or gpu.used_mib >= GpuSettings.busy_mib):
-        return "  free", "dim"
-    users = sorted({process.user for process in gpu.processes})
-    return f"× {harmless(', '.join(users)) or 'others'}", ""
+    """Return who uses a GPU: a run of this lab, others by name, or nobody; and beside whom."""
+    card = place.card
+    if card is None:
+        return (f"▶ {harmless(place.holder)}", "running") if place.holder else ("?", "dim")
+    sign, style = SIGNS[card.word]
+    if card.word in ("ours", "gone"):
+        beside = f" × {_names(card)}" if card.others else ""
+        gone = f"{tr('gone')}: " if card.word == "gone" else ""
+        return f"{sign} {gone}{harmless(place.holder)}{beside}", style
+    if card.word == "others":
+        return f"{sign} {_names(card)}", style
+    return f"{sign} {tr(COUNTED[card.word])}" + (f" × {_names(card)}" if card.others else ""), style
+
+
+def _names(card: Card) -> str:
+    names = dict.fromkeys(user.name for user in card.others if user.name)
+    return harmless(", ".join(names)) or tr("others")
+
+
+def gone_row(place: Place, *, wide: bool) -> Row:
+    """Return the cells of a GPU that runs hold and that the driver no longer knows."""
+    name = harmless(place.device)
+    blank: list[Part] = [("", "")]
+    return [[(name if wide else "?", "strong")], *[blank] * 5, [whose(place)]]
 
 
 def slot_row(place: Place) -> Row:
@@ -222,6 +264,8 @@ def detail_of(place: Place) -> Text:
     gpu = place.gpu
     said = Text(no_wrap=True, overflow="ellipsis")
     if gpu is None:
+        said.append(harmless(place.device), "bold").append("\n")
+        said.append(tr("The driver no longer knows it; the run that holds it is left alone."))
         return said
     said.append(f"GPU {gpu.index} {harmless(gpu.name)}", "bold")
     said.append(f"  {harmless(gpu.uuid)}\n", "dim")

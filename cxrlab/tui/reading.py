@@ -222,6 +222,21 @@ def read_cell(lab: Lab, place: tuple[str, str, int | None, str]) -> CellView:
     return CellView(cell, members)
 
 
+def find_cell(lab: Lab, named: str) -> grid.Cell:
+    """Return the first cell of the grid that notes call `METHOD:TASK` or `METHOD:TASK:RATIO`.
+
+    Raises:
+        NotFound: the grid does not show it.
+    """
+    with registry(lab) as db:
+        shown = cells.read_grid(db, lab.settings.grid)
+    for cell in shown.cells():
+        ratio = [] if cell.ratio is None else [str(cell.ratio)]
+        if named == ":".join([cell.method, cell.task, *ratio]):
+            return cell
+    raise NotFound(f"the grid has no cell `{named}`", "`[grid]` in cxrlab.toml says what it has")
+
+
 def _behind(db: Database, run: Run, metric: str) -> Behind:
     named = {result.metric: result for result in results.of_run(db, run.id)}
     saved = tuple(a for a in artifacts.of_run(db, run.id) if a.kind != "sample")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cxrlab.lab import Lab
+from cxrlab.tui.screens.cell import CellScreen
 from cxrlab.tui.screens.note import NoteForm, Words
 from cxrlab.tui.screens.notes import NotesScreen
 from cxrlab.tui.screens.run import RunScreen
@@ -214,13 +215,32 @@ async def test_enter_opens_the_run_it_is_about(
 ) -> None:
     async def steps(app: Any, pilot: Any) -> None:
         await pilot.press("enter")
-        await until(pilot, lambda: "about no run" in told(app))
+        await until(pilot, lambda: "about no run and no cell" in told(app))
         await pilot.press("N")
         await until(pilot, lambda: "[N notes 1]" in shown(app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
 
     await on_notes(steps)
+
+
+async def test_enter_opens_the_cell_it_is_about_or_says_that_the_grid_lacks_it(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, told: Shown
+) -> None:
+    db = open_store(full_lab.registry)
+    notes.add(db, NewEntry("note", "about a cell", about="mrm:siim:10"))
+    notes.add(db, NewEntry("note", "about none of the grid", about="mrm:nih:1"))
+    db.close()
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until(pilot, lambda: "about none of the grid" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "the grid has no cell `mrm:nih:1`" in told(app))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, CellScreen) and "siimca" in shown(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, NotesScreen))
 
 
 async def test_the_whole_text_is_shown_below_the_list(

@@ -72,6 +72,7 @@ async def test_the_queue_names_order_state_and_what_each_run_waits_for(
         ("down K", "bbbbbb aaaaaa cccccc zzzzzz"),
         ("down shift+up", "bbbbbb aaaaaa cccccc zzzzzz"),
         ("down down f", "cccccc aaaaaa bbbbbb zzzzzz"),
+        ("down F", "aaaaaa cccccc bbbbbb zzzzzz"),
     ],
 )
 async def test_keys_move_the_run_and_the_cursor_goes_with_it(
@@ -174,7 +175,7 @@ async def test_keys_in_an_empty_queue_do_nothing(
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         await until(pilot, lambda: "nothing waits" in shown(app))
-        await pilot.press("K", "J", "f", "h", "s", "enter", "down", "up")
+        await pilot.press("K", "J", "f", "F", "h", "s", "enter", "down", "up")
         await until(pilot, lambda: "nothing waits" in shown(app))
         assert isinstance(app.screen, QueueScreen)
 

@@ -16,13 +16,14 @@ from textual.widgets import Static
 
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import lists
+from cxrlab.tui import lists, reading
 from cxrlab.tui.asking import Asking
-from cxrlab.tui.messages import AskToDrop, Change, OpenNoteForm, OpenRun, RegistryChanged
+from cxrlab.tui.messages import AskToDrop, Change, OpenCell, OpenNoteForm, OpenRun, RegistryChanged
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Column, Row, Table
+from cxrlab.tui.words import tr
 from store.notes import Entry
 
 WIDE = 120
@@ -44,7 +45,7 @@ class NotesScreen(Screen[None]):
         Binding("a", "add", "Add", tooltip="Write down a todo, an idea or a note."),
         Binding("e", "edit", "Edit", tooltip="Change the words."),
         Binding("d", "drop", "Drop", tooltip="Drop it for good; asks first."),
-        Binding("enter", "open", "Its run", tooltip="The run that it is about."),
+        Binding("enter", "open", "Go there", tooltip="The run or cell that it is about."),
         Binding("A", "narrow('all')", "All", show=False, tooltip="Show every kind."),
         Binding("T", "narrow('todos')", "Todos", show=False, tooltip="Show todos only."),
         Binding("I", "narrow('ideas')", "Ideas", show=False, tooltip="Show ideas only."),
@@ -66,6 +67,7 @@ class NotesScreen(Screen[None]):
         self._view: lists.NotesView | None = None
         self._shown = "all"
         self._window = (0, FIRST)
+        self._finding = Asking(self, lambda named: OpenCell(reading.find_cell(lab, named)))
         self._asking = Asking(self, lambda *asked: self.Read(lists.read_notes(lab, *asked)))
 
     def compose(self) -> ComposeResult:
@@ -168,10 +170,12 @@ class NotesScreen(Screen[None]):
         entry = self.selected
         if entry is None:
             return
-        if entry.about and ":" not in entry.about:
+        if ":" in entry.about:
+            self._finding.ask(entry.about)
+        elif entry.about:
             self.post_message(OpenRun(entry.about))
         else:
-            self.notify("this entry is about no run", markup=False)
+            self.notify(tr("this entry is about no run and no cell"), markup=False)
 
 
 def title_of(view: lists.NotesView) -> Text:

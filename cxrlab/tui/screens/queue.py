@@ -45,6 +45,7 @@ class QueueScreen(Screen[None]):
         Binding("K,shift+up", "move(-1)", "Up", tooltip="Let the run change places upwards."),
         Binding("J,shift+down", "move(1)", "Down", tooltip="Let the run change places downwards."),
         Binding("f", "first", "First", tooltip="Put the run before all others."),
+        Binding("F", "last", "Last", tooltip="Put the run behind all others."),
         # before the table's, where h goes left
         Binding("h", "hold", "Hold/let go", priority=True, tooltip="Hold the run, or let it go."),
         Binding("s", "stop", "Stop", tooltip="Stop the run; asks first."),
@@ -150,6 +151,11 @@ class QueueScreen(Screen[None]):
         run = self.selected
         if run is not None:
             self._change(lambda db: queue.put_first(db, [run.id]))
+
+    def action_last(self) -> None:
+        run = self.selected
+        if run is not None:
+            self._change(lambda db: queue.put_last(db, [run.id]))
 
     def action_hold(self) -> None:
         run = self.selected

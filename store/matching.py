@@ -65,6 +65,15 @@ def ids(
     return [id for (id,) in rows]
 
 
+def beginning(db: Database, prefix: str, *, limit: int) -> list[str]:
+    """Return the ids that begin so, in their own order, by the index over them."""
+    rows = db.conn.execute(
+        "select id from runs where id >= :prefix and id < :prefix || '{' order by id limit :limit",
+        {"prefix": prefix, "limit": limit},
+    )
+    return [id for (id,) in rows]
+
+
 def count(db: Database, terms: Sequence[tuple[str, str]]) -> int:
     """Return how many runs every term fits."""
     where, values = _where(terms)

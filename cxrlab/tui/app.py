@@ -31,6 +31,7 @@ from cxrlab.tui import (
     errands,
     lists,
     messages,
+    palette,
     reading,
     remembered,
     telling,
@@ -92,6 +93,7 @@ class CxrlabApp(App[str]):
     CSS_PATH = "app.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
+    COMMANDS = {palette.Commands, palette.Runs}
     BINDINGS = [
         Binding("1", "switch_mode('grid')", "Grid", show=False, tooltip="The comparison grid."),
         Binding("2", "switch_mode('runs')", "Runs", show=False, tooltip="Every run."),
@@ -107,6 +109,17 @@ class CxrlabApp(App[str]):
             tooltip="Dark, light, high contrast, colour-blind safe.",
         ),
         Binding("f2", "turn_language", "Language", show=False, tooltip="English or Chinese."),
+        Binding(
+            "ctrl+p",
+            "command_palette",
+            "Commands",
+            show=False,
+            priority=True,
+            tooltip="Every command by name.",
+        ),
+        Binding(
+            "colon", "command_palette", "Commands", show=False, tooltip="Every command by name."
+        ),
         Binding("question_mark", "keys", "Help", tooltip="Every key of this screen."),
         Binding("q", "quit", "Quit", tooltip="Leave; what runs goes on running."),
     ]
@@ -125,8 +138,8 @@ class CxrlabApp(App[str]):
         self.language = remembered.recall(lab, "language", lab.settings.language)
         words.speak(self.language)
         self.lab = lab
-        self._look = look
         self.clock = clock
+        self._look = look
         self.leaving: Callable[[], object] = lambda: None
         self._ended = threading.Event()
         self._last_beat = self._last_gpus = time.monotonic()

@@ -198,6 +198,19 @@ def read_fitting(lab: Lab, typed: str, most: int, order: str) -> list[Run]:
         return _present(db, matching.ids(db, matching.words(typed), limit=most, order=order))
 
 
+def read_named(lab: Lab, typed: str, most: int) -> list[Run]:
+    """Return the runs that a name means: those whose id begins so first, then those that fit.
+
+    A word that begins an id is answered by an index; others look at every run.
+    """
+    with registry(lab) as db:
+        word = typed.strip().lower()
+        ids = matching.beginning(db, word, limit=most) if word.isalnum() else []
+        if not ids:
+            ids = matching.ids(db, matching.words(typed), limit=most)
+        return _present(db, ids)
+
+
 def _present(db: Database, ids: Sequence[str]) -> list[Run]:
     """Return the runs of these ids that have not been removed meanwhile."""
     found = []

@@ -17,6 +17,7 @@ from cxrlab.tui.words import tr
 NAMES = {
     "question_mark": "?",
     "slash": "/",
+    "colon": ":",
     "up": "↑",
     "down": "↓",
     "left": "←",

@@ -46,7 +46,7 @@ class Launch(ModalScreen[None]):
     AUTO_FOCUS = "#preset"
     BINDINGS = [
         Binding("enter", "launch", "Launch", tooltip="Queue what is listed."),
-        Binding("f2", "recipe", "Recipe", tooltip="Every setting that the trainers resolved."),
+        Binding("f3", "recipe", "Recipe", tooltip="Every setting that the trainers resolved."),
         Binding("down", "app.focus_next", "Next", show=False, tooltip="The next field."),
         Binding("up", "app.focus_previous", "Before", show=False, tooltip="The field before."),
         Binding("pagedown", "scroll(4)", "Page down", show=False, tooltip="More of the list."),
@@ -140,7 +140,7 @@ class Launch(ModalScreen[None]):
         keys = (
             tr("asking the trainers for their configuration …   Esc  back, it goes on")
             if self._busy
-            else tr("Enter  launch   F2  recipe   Tab  next field   ← →  choose   Esc  back")
+            else tr("Enter  launch   F3  recipe   Tab  next field   ← →  choose   Esc  back")
         )
         self.query_one("#launch-keys", Static).update(Text(keys))
 

@@ -139,6 +139,8 @@ class NotifySettings:
 
     on: tuple[str, ...] = ("failed", "lost", "succeeded")
     places: tuple[Place, ...] = ()
+    bell: bool = True
+    """Whether a terminal in which runs are waited for or looked at rings when one ends."""
 
 
 @dataclass(frozen=True)

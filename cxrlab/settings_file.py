@@ -218,8 +218,11 @@ def _notify(reader: _Reader, table: Mapping[str, Any]) -> NotifySettings:
     for state in on:
         if state not in ENDS:
             reader.fail("notify", "on", f"names `{state}`; expected some of {', '.join(ENDS)}")
-    names = [name for name in table if name != "on"]
-    return NotifySettings(on, tuple(_place(reader, name, table) for name in names))
+    bell = table.get("bell", True)
+    if not isinstance(bell, bool):
+        reader.fail("notify", "bell", f"is `{bell}`; expected true or false")
+    names = [name for name in table if name not in ("on", "bell")]
+    return NotifySettings(on, tuple(_place(reader, name, table) for name in names), bell)
 
 
 def _checkpoints(reader: _Reader, table: Mapping[str, Any]) -> CheckpointSettings:
@@ -349,6 +352,7 @@ def template() -> str:
 # variables that hold them (as the agent's shell has them). `cxrlab notify` tries all places.
 [notify]
 # on = ["failed", "lost", "succeeded"]
+# bell = true                # terminals ring, and name in their title what has ended
 
 # forms: {", ".join(FORMS[:-1])}
 # [notify.team]

@@ -13,6 +13,7 @@ from typing import Protocol
 from sqlite_utils import Database
 
 from cxrlab import access, advice, agent, console, text
+from cxrlab.bell import bell
 from cxrlab.cloning import configuration
 from cxrlab.lab import Lab
 from cxrlab.refresh import refresh
@@ -47,13 +48,20 @@ def wait(lab: Lab, db: Database, ids: Sequence[str]) -> list[Run]:
 
     A run that waits for one that has failed, was stopped or was lost gets no further either.
     """
-    with bars(ids) if console.coloured(sys.stderr) else Lines() as view:
+    wanted = lab.settings.notify.bell
+    with (
+        bell(wanted=wanted, ended=runs.ENDED) as ring,
+        bars(ids) if console.coloured(sys.stderr) else Lines() as view,
+    ):
         looked_after = time.monotonic()
         while True:
             refresh(lab, db)
             known = {run.id: run for run in everything_needed(db, ids)}
             found = [known[id] for id in ids]
             view.show(found)
+            ring.look(
+                {run.id: run.state for run in found}, {run.id: access.what(run) for run in found}
+            )
             if not any(gets_further(run, known) for run in found):
                 return found
             if time.monotonic() - looked_after > AGENT_S:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from cxrlab.access import AsJson, RunName, opened
+from cxrlab.access import AsJson, RunName, opened, what
 from cxrlab.harmless import kept_colours
 from store import within
 
@@ -51,6 +51,7 @@ def logs(
     Only the end of the file is read, however long it is.
     """
     from cxrlab import console
+    from cxrlab.bell import bell
     from cxrlab.errors import Usage
     from cxrlab.exports import facts
     from store import runs
@@ -67,8 +68,16 @@ def logs(
             return
         write = writer()
         if follow:
-            for chunk in followed(path, lines, over=lambda: has_ended(lab, db, found.id)):
-                write(chunk)
+            wanted = lab.settings.notify.bell
+            with bell(wanted=wanted, ended=runs.ENDED) as ring:
+
+                def over() -> bool:
+                    state = state_now(lab, db, found.id)
+                    ring.look({found.id: state}, {found.id: what(found)})
+                    return state in runs.ENDED
+
+                for chunk in followed(path, lines, over=over):
+                    write(chunk)
             console.say(f"{found.id} {runs.get(db, found.id).state}")
         elif not path.exists():
             console.say(f"{found.id} has no log yet: it is {found.state}")
@@ -77,18 +86,18 @@ def logs(
                 write(chunk)
 
 
-def has_ended(lab: Lab, db: Database, run_id: str) -> bool:
-    """Return whether a run has ended; brings the registry up to date to know."""
+def state_now(lab: Lab, db: Database, run_id: str) -> str:
+    """Return the state of a run; brings the registry up to date to know."""
     from cxrlab import ownership
     from cxrlab.refresh import refresh
     from store import runs
 
     if not ownership.owner(lab):
         refresh(lab, db)
-        return runs.get(db, run_id).state in runs.ENDED
+        return runs.get(db, run_id).state
     now = ownership.open_registry(lab)  # as its owner has it by now
     try:
-        return runs.get(now, run_id).state in runs.ENDED
+        return runs.get(now, run_id).state
     finally:
         now.conn.close()
 

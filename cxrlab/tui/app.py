@@ -9,6 +9,7 @@ import contextlib
 import gc
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from textual.app import App, ScreenStackError
 from textual.binding import Binding
 from textual.screen import Screen
 
-from cxrlab import agent, checkup, launch, text
+from cxrlab import agent, bell, checkup, launch, text
 from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.harmless import harmless
@@ -150,6 +151,7 @@ class CxrlabApp(App[str]):
         self._errand: errands.Running | None = None
         self._command = command
         self._new_lab: Lab | None = None
+        self.to_terminal: Callable[[str], object] = self._write_to_terminal
         set_up = {"lab": lab, "post": self.post_message, "rhythm": rhythm or Rhythm()}
         self._threads = (
             Pulse(**set_up, ended=self._ended),  # type: ignore[arg-type]
@@ -212,6 +214,24 @@ class CxrlabApp(App[str]):
     def _changed(self) -> None:
         with contextlib.suppress(ScreenStackError):  # the app is closing, or has not yet begun
             self._top().post_message(messages.RegistryChanged())
+
+    @on(messages.RunsEnded)
+    def _runs_ended(self, message: messages.RunsEnded) -> None:
+        """Ring, and name in the title what has ended, unless it is what one looks at."""
+        top = self._top()
+        seen = top.run_id if isinstance(top, RunScreen) and self.app_focus else ""
+        new = [run for run in message.runs if run.id != seen]
+        if new and self.lab.settings.notify.bell:
+            told = ", ".join(f"{run.state}: {telling.name(run)}" for run in new)
+            self.to_terminal(bell.RING + bell.titled(told))
+
+    def on_app_focus(self) -> None:
+        if self.lab.settings.notify.bell:
+            self.to_terminal(bell.titled(f"cxrlab: {self.lab.root.name}"))
+
+    def _write_to_terminal(self, text: str) -> None:
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(text)
 
     @on(messages.GpusRead)
     def _gpus_read(self, message: messages.GpusRead) -> None:
@@ -472,7 +492,8 @@ def _run(app: CxrlabApp) -> str | None:
     timer = threading.Timer(LEAVE_S, os._exit, [0])
     timer.daemon = True
     app.leaving = timer.start
-    answer = app.run()
+    with bell.title_kept(sys.stdout, wanted=app.lab.settings.notify.bell):
+        answer = app.run()
     timer.cancel()
     return answer
 

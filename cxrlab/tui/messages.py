@@ -159,6 +159,13 @@ class SettingsChanged(Message):
 
 
 @dataclass
+class RunsEnded(Message):
+    """Runs that were running have ended; posted to the app."""
+
+    runs: list[Run]
+
+
+@dataclass
 class Change(Message):
     """Change something in the registry, on a thread."""
 

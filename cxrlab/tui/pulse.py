@@ -21,7 +21,14 @@ from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.lab import Lab, find_lab
 from cxrlab.refresh import refresh
-from cxrlab.tui.messages import Beat, GpusRead, RegistryChanged, SettingsChanged, Trouble
+from cxrlab.tui.messages import (
+    Beat,
+    GpusRead,
+    RegistryChanged,
+    RunsEnded,
+    SettingsChanged,
+    Trouble,
+)
 from store import claims, runs
 from store.db import StoreError, data_version, open_store
 
@@ -48,6 +55,7 @@ class Pulse(threading.Thread):
         self._rhythm = rhythm
         self._ended = ended
         self._next_agent = 0.0
+        self._running: set[str] = set()
         self._settings_at = settings_at(lab)
 
     def run(self) -> None:
@@ -75,6 +83,7 @@ class Pulse(threading.Thread):
                 self._post(Beat(self._under_way(watcher) if version != seen else None))
                 if version != seen:
                     self._post(RegistryChanged())
+                    self._tell_ended(watcher)
                 seen = version
                 self._ended.wait(self._rhythm.refresh_s or self._rhythm.look_s)
         finally:
@@ -99,6 +108,14 @@ class Pulse(threading.Thread):
                 self._post(RegistryChanged())
             seen = now
             self._ended.wait(self._rhythm.look_s)
+
+    def _tell_ended(self, db: Database) -> None:
+        """Post which runs have ended that were running at the last look."""
+        running = {run.id for run in runs.select(db, states=("running",))}
+        ended = [run for id in sorted(self._running - running) if (run := _ended_run(db, id))]
+        self._running = running
+        if ended:
+            self._post(RunsEnded(ended))
 
     def _read_settings(self) -> None:
         at = settings_at(self._lab)
@@ -127,6 +144,15 @@ def settings_at(lab: Lab) -> tuple[int, int]:
     except FileNotFoundError:
         return 0, 0
     return found.st_mtime_ns, found.st_size
+
+
+def _ended_run(db: Database, id: str) -> runs.Run | None:
+    """Return a run that has ended; None for one that waits again, or was removed."""
+    try:
+        run = runs.get(db, id)
+    except runs.NoSuchRun:
+        return None
+    return run if run.state in runs.ENDED else None
 
 
 class GpuWatch(threading.Thread):

@@ -25,9 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 
 READING = [
-    ("runs",), ("show", "RUN"), ("logs", "RUN"), ("logs", "RUN", "-f"), ("grid",), ("queue",), ("note",), ("todo",),
-    ("export", "--format", "csv"), ("gpus",), ("agent", "status"), ("gap",), ("forecast",),
-    ("doctor",),
+    ("runs",), ("show", "RUN"), ("logs", "RUN"), ("logs", "RUN", "-f"), ("grid",), ("queue",),
+    ("note",), ("todo",), ("export", "--format", "csv"), ("gpus",), ("agent", "status"),
+    ("gap",), ("forecast",), ("doctor",),
 ]  # fmt: skip
 
 CHANGING = [

@@ -108,6 +108,11 @@ class RunScreen(Screen[None]):
             self, lambda folder: self.Settings(reading.read_settings(Path(folder)))
         )
 
+    @property
+    def run_id(self) -> str:
+        """The run that is shown."""
+        return self._run_id
+
     def compose(self) -> ComposeResult:
         yield TopBar("run", lab=self._lab.root.name)
         yield Static(id="run-title", classes="title")

@@ -4,9 +4,11 @@
 
 Every tracker logs in a process of its own: numbers one to a call, then ten to a call. The time of
 the calls is told as microseconds a scalar. Then once more, and the process is killed with SIGKILL
-by itself right after its last call; what the tracker's own reader finds afterwards is counted. Last
-comes the share of real `quick` steps of MRM on a CPU that is spent in writing events, timed inside
-the program. Exits with 1 where a goal is missed: `MOST_US`, `MOST_SHARE`, nothing lost of ours.
+by itself right after its last call; what the tracker's own reader finds afterwards is counted. So
+it is killed, several times, after logging at the pace of a training, too: `PACED` lines of ten, one
+every `PACE_S`; the least that was ever left is told. Last comes the share of real `quick` steps of
+MRM on a CPU that is spent in writing events, timed inside the program. Exits with 1 where a goal
+is missed: `MOST_US`, `MOST_SHARE`, nothing lost of ours.
 
 The peers live in an environment of their own (`pip install mlflow wandb trackio`); one that is
 absent is left out with a word. TensorBoard's writer is torch's, of this environment.
@@ -35,6 +37,9 @@ MOST_SHARE = 0.005
 LIMIT_S = 240.0
 SETTLE_S = 3.0
 """After a kill, a tracker's own background process may still write; so long it is given."""
+
+PACED, PACE_S = 60, 0.05
+"""How many lines a training logs before it is killed, and how long one takes (s)."""
 
 Log = Callable[[int, dict[str, float]], None]
 
@@ -173,6 +178,7 @@ def main() -> int:
     parser.add_argument("--peers-python", help="interpreter of the environment with the peers")
     parser.add_argument("--steps", type=int, default=200, help="MRM steps to time; 0 times none")
     parser.add_argument("--rounds", type=int, default=3, help="the median of so many is told")
+    parser.add_argument("--kills", type=int, default=3, help="how often each is killed")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -181,7 +187,7 @@ def main() -> int:
         return child(what, TRACKERS[name], Path(folder), values=int(values))
     found: dict[str, Any] = {}
     for name in TRACKERS:
-        measured = measure(name, given.peers_python, rounds=given.rounds)
+        measured = measure(name, given.peers_python, rounds=given.rounds, kills=given.kills)
         if isinstance(measured, str):
             print(f"{name} is left out: {measured}", file=sys.stderr)
         else:
@@ -193,7 +199,9 @@ def main() -> int:
     return 0 if held(found["cxrlab"], share) else 1
 
 
-def measure(name: str, peers_python: str | None, *, rounds: int) -> dict[str, Any] | str:
+def measure(
+    name: str, peers_python: str | None, *, rounds: int, kills: int
+) -> dict[str, Any] | str:
     """Return the figures of one tracker, or why there are none."""
     tracker = TRACKERS[name]
     python = sys.executable if tracker.ours else peers_python
@@ -214,12 +222,24 @@ def measure(name: str, peers_python: str | None, *, rounds: int) -> dict[str, An
                     return "it failed while it logged"
                 times.append(answer["us"])
             told[f"us_{values}"] = statistics.median(times)
-            folder = Path(root) / f"kill{values}"
-            ask(python, "kill", name, folder, values=values)
-            kept = ask(python, "count", name, folder, values=values)
-            told[f"kept_{values}"] = kept["kept"] if kept else 0
+            told[f"kept_{values}"] = min(
+                left_after(python, "kill", name, Path(root) / f"kill{values}-{turn}", values=values)
+                for turn in range(kills)
+            )
             told[f"logged_{values}"] = tracker.calls * values
+        told["kept_paced"] = min(
+            left_after(python, "paced", name, Path(root) / f"paced-{turn}", values=10)
+            for turn in range(kills)
+        )
+        told["logged_paced"] = PACED * 10
     return told
+
+
+def left_after(python: str, how: str, name: str, folder: Path, *, values: int) -> int:
+    """Have a trainer log and be killed, and return how many numbers its tracker still has."""
+    ask(python, how, name, folder, values=values)
+    kept = ask(python, "count", name, folder, values=values)
+    return int(kept["kept"]) if kept else 0
 
 
 def ask(python: str, what: str, name: str, folder: Path, *, values: int) -> dict[str, Any] | None:
@@ -240,7 +260,7 @@ def ask(python: str, what: str, name: str, folder: Path, *, values: int) -> dict
             status = process.wait(LIMIT_S)
         except subprocess.TimeoutExpired:
             status = None
-        if status == -signal.SIGKILL and what == "kill":
+        if status == -signal.SIGKILL and what in ("kill", "paced"):
             time.sleep(SETTLE_S)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -249,7 +269,7 @@ def ask(python: str, what: str, name: str, folder: Path, *, values: int) -> dict
         said = [text for text in out.read().splitlines() if text.startswith("{")]
         if status == 0 and said:
             return dict(json.loads(said[-1]))
-        if what not in ("kill", "version"):
+        if what not in ("kill", "paced", "version"):
             print(f"{name}, {what}: exit {status}: {err.read()[-800:]}", file=sys.stderr)
     return None
 
@@ -265,10 +285,12 @@ def child(what: str, tracker: Tracker, folder: Path, *, values: int) -> int:
         log = tracker.begin(folder)
         names = [f"v{i}" for i in range(values)]
         began = time.perf_counter()
-        for step in range(tracker.calls):
+        for step in range(PACED if what == "paced" else tracker.calls):
             log(step, {name: 0.693147 + step for name in names})
+            if what == "paced":
+                time.sleep(PACE_S)
         spent = time.perf_counter() - began
-        if what == "kill":
+        if what in ("kill", "paced"):
             os.kill(os.getpid(), signal.SIGKILL)
         answer = {"us": spent / tracker.calls / values * 1e6}
     print(json.dumps(answer), flush=True)
@@ -324,13 +346,13 @@ def timed() -> Iterator[list[float]]:
 
 def tell(found: dict[str, Any], share: dict[str, float] | None) -> None:
     """Print a row a tracker, then the share."""
-    print("| tracker | one value a call, µs | ten, µs a value | left after kill -9 |")
-    print("| --- | ---: | ---: | --- |")
+    print("| tracker | one value a call, µs | ten, µs a value | left after kill -9 | when paced |")
+    print("| --- | ---: | ---: | --- | --- |")
     for name, row in found.items():
-        left = [f"{row[f'kept_{k}']:,} of {row[f'logged_{k}']:,}" for k in (1, 10)]
+        left = [f"{row[f'kept_{k}']:,} of {row[f'logged_{k}']:,}" for k in (1, 10, "paced")]
         print(
             f"| {name} {row['version']} | {row['us_1']:.1f} | {row['us_10']:.1f} "
-            f"| {left[0]}; {left[1]} |"
+            f"| {left[0]}; {left[1]} | {left[2]} |"
         )
     for every in (1, 10) if share else ():
         print(
@@ -341,7 +363,7 @@ def tell(found: dict[str, Any], share: dict[str, float] | None) -> None:
 
 def held(ours: dict[str, Any], share: dict[str, float] | None) -> bool:
     """Say whether the goals are met."""
-    whole = all(ours[f"kept_{k}"] == ours[f"logged_{k}"] for k in (1, 10))
+    whole = all(ours[f"kept_{k}"] == ours[f"logged_{k}"] for k in (1, 10, "paced"))
     quick = ours["us_1"] < MOST_US and ours["us_10"] < MOST_US
     return (
         whole and quick and (share is None or max(share["share_1"], share["share_10"]) < MOST_SHARE)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import frozen, programs, refresh, runner
+from cxrlab import frozen, ownership, programs, refresh, runner
 from cxrlab import gpus as gpu_readings
 from cxrlab import plan as plans
 from cxrlab.backends import local
@@ -167,7 +167,12 @@ def carry_out(
 
 
 def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched]:
-    """Make the folders of what was prepared, and add the rows in one transaction."""
+    """Make the folders of what was prepared, and add the rows in one transaction.
+
+    Raises:
+        NotYours: the lab is somebody else's; nothing has been made in it.
+    """
+    ownership.check(lab)
     added: list[str] = []
     try:
         with frozen.door(lab):

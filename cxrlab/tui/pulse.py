@@ -69,7 +69,8 @@ class Pulse(threading.Thread):
                 self._ended.wait(2.0)
 
     def _ask(self) -> None:
-        if ownership.owner(self._lab):
+        if said := ownership.told(self._lab):
+            self._post(Trouble(said))
             self._look_on()
             return
         # two connections: `data_version` tells a connection of everyone's writes but its own

@@ -183,7 +183,7 @@ def _end(seen: local.Look) -> float | None:
 
 def _release_claims(db: Database, *, wait_s: float) -> None:
     """Free what is held by runs that do not run; state and claim change in one transaction."""
-    for holder in set(claims.held(db).values()):
+    for holder in {claim.run for claim in claims.every(db)}:
         if runs.get(db, holder).state != "running":
             with writing(db, wait_s):
                 if runs.get(db, holder).state != "running":

@@ -173,8 +173,9 @@ def test_claims_end_with_the_run(
 
 
 def test_a_claim_that_nobody_runs_under_is_freed(lab: Lab, db: Any, new_run: Make) -> None:
-    run = new_run()
-    claims.claim(db, run.id, ["cpu:0"])
+    claims.claim(db, new_run().id, ["cpu:0"])
+    for run in (new_run(), new_run()):
+        claims.claim(db, run.id, ["GPU-0"], mib=1)
     refresh.refresh(lab, db)
     assert claims.held(db) == {}
 

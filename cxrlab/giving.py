@@ -102,6 +102,8 @@ class _Table:
         self._facts = facts
         self._cards = {card.uuid: card for card in facts.sight.cards}
         self._kept: set[str] = set()
+        self._said: dict[Demand, str] = {}
+        """What those are told who ask for what others before them wait for already."""
         self._held = {claim.device for claim in facts.claims if is_gpu(claim.device)}
 
     def find(self, run: Run) -> Decision | None:
@@ -113,18 +115,24 @@ class _Table:
         if sight.state == "unknown":
             reason = f"{gpu_words.head(asked)}; {gpu_words.unknown(sight)}"
             return Decision(run, reason=reason)
+        if asked in self._said:
+            return Decision(run, reason=self._said[asked])
         demand = self._within_reason(asked)
-        reason = self._never(demand)
-        if not reason:
-            fitting = [card for card in self._cards.values() if self._fits(card, demand)]
-            allowed = self._allowed(sorted(fitting, key=_order(demand)))
-            if len(allowed) >= run.gpus:
-                return self._given(run, demand, allowed)
-            reason = self._not_now(demand, enough=len(fitting) >= run.gpus)
-            self._kept |= {c.uuid for c in self._cards.values() if self._could(c, demand)}
-        return Decision(run, reason=f"{reason}; {sight.error}" if sight.error else reason)
+        never = self._never(demand)
+        fitting = [] if never else [c for c in self._cards.values() if self._fits(c, demand)]
+        allowed = self._allowed(sorted(fitting, key=_order(demand)))
+        if not never and len(allowed) >= run.gpus:
+            return self._given(run, demand, allowed)
+        wanted = {c.uuid for c in self._cards.values() if not never and self._could(c, demand)}
+        reason = never or self._not_now(demand, enough=len(fitting) >= run.gpus)
+        reason = f"{reason}; {sight.error}" if sight.error else reason
+        if wanted <= self._kept:
+            self._said[asked] = reason
+        self._kept |= wanted
+        return Decision(run, reason=reason)
 
     def take(self, decision: Decision) -> None:
+        self._said.clear()
         for uuid in decision.devices:
             card = self._cards[uuid]
             alone = decision.mib is None

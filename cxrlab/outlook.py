@@ -60,7 +60,9 @@ def look(lab: Lab, db: Database, asked: Asked) -> Outlook:
         Usage: a combination that makes no sense.
     """
     gpus = usable_gpus(lab)
-    each = asked.gpus if asked.gpus is not None else int(gpus > 0)
+    each = asked.gpus
+    if each is None:  # where GPUs cannot be read now, runs ask for one rather than take the CPU
+        each = 1 if gpus else launch.default_gpus(lab)
     reader = Reader(lab, db, asked)
     under_way = [*runs.select(db, states=("running",)), *queue.waiting(db)]
     reader.unblock(under_way)
@@ -103,7 +105,8 @@ def usable_gpus(lab: Lab) -> int:
     """Return how many GPUs runs may hold at once; asks the driver."""
     reading = gpu_readings.read_gpus() if lab.settings.launch.gpus != 0 else None
     may_use, most = lab.settings.launch.may_use, lab.settings.launch.most_gpus
-    usable = [g for g in (reading.gpus if reading else ()) if may_use(g.index, g.uuid)]
+    there = [gpu for gpu in (reading.gpus if reading else ()) if not gpu.mig]
+    usable = [gpu for gpu in there if may_use(gpu.index, gpu.uuid)]
     return len(usable) if most is None else min(len(usable), most)
 
 

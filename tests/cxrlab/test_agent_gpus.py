@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cxrlab import agent, gpu_watch, launch
+from cxrlab import agent, gpu_watch, launch, outlook
 from cxrlab.gpus import Reading
-from cxrlab.lab import Lab
+from cxrlab.lab import Lab, find_lab
 from store import claims, intake, runs
 
 Make = Callable[..., runs.Run]
@@ -192,9 +192,9 @@ def test_what_a_run_needs_is_learnt_from_earlier_ones_of_its_recipe(
     )
 
 
-def test_where_gpus_cannot_be_read_a_run_asks_for_one_and_waits(lab: Lab, machine: Machine) -> None:
-    from cxrlab.lab import find_lab
-
+def test_where_gpus_cannot_be_read_a_run_asks_for_one_and_waits(
+    lab: Lab, db: Any, machine: Machine
+) -> None:
     lab = find_lab(lab.root)
     assert launch.default_gpus(lab) == 1
     machine.has()
@@ -203,3 +203,7 @@ def test_where_gpus_cannot_be_read_a_run_asks_for_one_and_waits(lab: Lab, machin
     assert launch.default_gpus(lab) == 0
     machine.path.write_text("not whole")
     assert launch.default_gpus(lab) == 1
+    asked = outlook.Asked(
+        methods=["random"], tasks=["shenzhen"], ratios=[], seeds=[0], preset="quick"
+    )
+    assert outlook.look(lab, db, asked).each == 1

@@ -31,7 +31,7 @@ from typing import IO, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import notify, ownership, pruning, refresh, runner, starting, text
+from cxrlab import notify, ownership, pruning, refresh, runner, starting, submitting, text
 from cxrlab.access import what
 from cxrlab.errors import CxrlabError
 from cxrlab.gpu_watch import Watch
@@ -176,6 +176,7 @@ class Agent:
         self.tellers: list[threading.Thread] = []
         self.watch = Watch()
         self.keeper = pruning.Keeper()
+        self.desk = submitting.Desk()
 
     def ask_to_end(self, number: int, frame: object) -> None:
         """End after the present pass; runs go on."""
@@ -216,6 +217,7 @@ class Agent:
                 refresh.refresh(self.lab, db, wait_s=math.inf)
                 for child in starting.give(self.lab, db, self.watch):
                     self.children.append(child)
+                starting.hand_in(self.lab, db, self.desk)
                 self.tell(db)
                 self.keeper.look(self.lab)
                 busy = runs.count(db, states=("queued", "running")) > 0

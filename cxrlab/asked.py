@@ -29,6 +29,13 @@ class Preset(StrEnum):
     quick = "quick"
 
 
+class Backend(StrEnum):
+    """Who starts runs."""
+
+    local = "local"
+    slurm = "slurm"
+
+
 class Asked(NamedTuple):
     """Which part of the grid is to be filled; empty means all that the grid shows."""
 
@@ -95,6 +102,17 @@ ShareGpu = Annotated[
         "[default: the lab's]",
         show_default=False,
     ),
+]
+BackendName = Annotated[
+    Backend | None,
+    typer.Option(
+        "--backend",
+        help="Who starts the runs: this machine, or the cluster of `[slurm]`. [default: the lab's]",
+    ),
+]
+NodeCount = Annotated[
+    int | None,
+    typer.Option("--nodes", metavar="N", min=1, help="Nodes of each run, of a cluster."),
 ]
 LikeMethod = Annotated[
     str | None,

@@ -19,6 +19,7 @@ from cxrlab import plan as plans
 from cxrlab.asked import Asked
 from cxrlab.forecast import Job
 from cxrlab.grid import FOREIGN
+from cxrlab.job import LAST_CHECKPOINT
 from cxrlab.lab import Lab
 from store import runs, work
 from trainers.catalog import METHODS, PRETRAIN, PRETRAIN_ENTRY, TASKS
@@ -115,7 +116,7 @@ class Reader:
         for run in every:
             if run.seed == want.seed and run.state in forecast.GOES_ON and run.preset != FOREIGN:
                 fits = not recipes or run.recipe in recipes
-                last = Path(run.folder) / launch.LAST_CHECKPOINT
+                last = Path(run.folder) / LAST_CHECKPOINT
                 return run if run.id in self.needed or (fits and last.is_file()) else None
         return None
 

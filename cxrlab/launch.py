@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import frozen, ownership, programs, refresh, runner
+from cxrlab import calling_off, frozen, job, ownership, programs, refresh, runner
 from cxrlab import gpus as gpu_readings
 from cxrlab import plan as plans
 from cxrlab.backends import local
@@ -28,7 +28,6 @@ from store import artifacts, runs
 from store.db import writing
 from trainers import catalog
 
-LAST_CHECKPOINT = Path("checkpoints/last.pt")
 ENCODER = Path("checkpoints/encoder.pt")
 _KILL_WAIT_S = 5.0
 
@@ -114,8 +113,25 @@ def _without_encoder(run: runs.Run) -> bool:
     return str(ENCODER) in removed and not (folder / ENCODER).exists()
 
 
+class Where(NamedTuple):
+    """Who starts runs, on how many nodes; None for as the lab says, and for one node."""
+
+    backend: str | None = None
+    nodes: int | None = None
+
+
+HERE = Where()
+"""As the lab says."""
+
+
 def prepare(
-    lab: Lab, db: Database, plan: plans.Plan, *, gpus: int | None = None, priority: int = 0
+    lab: Lab,
+    db: Database,
+    plan: plans.Plan,
+    *,
+    gpus: int | None = None,
+    priority: int = 0,
+    where: Where = HERE,
 ) -> list[Prepared]:
     """Give every step its command and resolved configuration; writes nothing.
 
@@ -125,17 +141,26 @@ def prepare(
         lab: where the runs will be.
         db: its registry, open.
         plan: what to queue.
-        gpus: how many GPUs a run takes; 0 is the CPU; None takes one where there are any.
+        gpus: how many GPUs a run takes, on each node; 0 is the CPU; None takes one where there
+            are any.
         priority: of all its runs; higher ones start first.
+        where: who starts them.
 
     Raises:
+        Usage: several nodes without a cluster.
         CxrlabError: data is missing, or a trainer refused its settings; exit code as it gave it.
     """
-    number = default_gpus(lab) if gpus is None else gpus
+    backend, nodes = where.backend or lab.settings.launch.backend, where.nodes or 1
+    if backend == "local" and nodes > 1:
+        raise Usage(f"`--nodes {nodes}`: this machine is one node", "`--backend slurm` has more")
+    number = default_gpus(lab, backend) if gpus is None else gpus
+    placed = Where(backend, nodes)
     prepared: dict[int, Prepared] = {}
     for waits in (False, True):  # a recipe contains that of the encoder, so these come second
         group = [i for i, step in enumerate(plan.steps) if (step.after is not None) == waits]
-        made = [_new_run(lab, plan.steps[i], gpus=number, earlier=prepared) for i in group]
+        made = [
+            _new_run(lab, plan.steps[i], gpus=number, where=placed, earlier=prepared) for i in group
+        ]
         answers = programs.ask_all(lab, [run.command for run in made])
         for index, run, answer in zip(group, made, answers, strict=True):
             run = run._replace(recipe=str(answer["recipe"]), priority=priority)
@@ -153,7 +178,13 @@ def asking(
 
 
 def carry_out(
-    lab: Lab, db: Database, plan: plans.Plan, *, gpus: int | None = None, priority: int = 0
+    lab: Lab,
+    db: Database,
+    plan: plans.Plan,
+    *,
+    gpus: int | None = None,
+    priority: int = 0,
+    where: Where = HERE,
 ) -> list[Launched]:
     """Queue what a plan asks for and the lab does not have, and say what became of each step.
 
@@ -163,7 +194,7 @@ def carry_out(
     Raises:
         CxrlabError: see `prepare`; nothing is queued then.
     """
-    return queue(lab, db, prepare(lab, db, plan, gpus=gpus, priority=priority))
+    return queue(lab, db, prepare(lab, db, plan, gpus=gpus, priority=priority, where=where))
 
 
 def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched]:
@@ -209,8 +240,11 @@ def stop(lab: Lab, db: Database, run: runs.Run, grace_s: float | None = None) ->
     None) every process of it is killed. Asking twice does not ask the trainer twice.
 
     Raises:
-        CxrlabError: it has ended already.
+        CxrlabError: it has ended already, or Slurm, which runs it, does not answer.
     """
+    limit = lab.settings.launch.stop_grace_s if grace_s is None else grace_s
+    if run.job is not None:
+        return calling_off.stop(lab, db, run, limit)
     while run.state in runs.WAITING:
         reason = "stopped while it waited"
         if runs.change_state(db, run.id, "stopped", reason=reason, expect=runs.WAITING):
@@ -218,7 +252,6 @@ def stop(lab: Lab, db: Database, run: runs.Run, grace_s: float | None = None) ->
         run = runs.get(db, run.id)
     if run.state != "running":
         raise CxrlabError(f"{run.id} is {run.state}; there is nothing to stop")
-    limit = lab.settings.launch.stop_grace_s if grace_s is None else grace_s
     folder, attempt, asked = Path(run.folder), run.attempt, ask_to_stop(db, run)
     deadline = time.monotonic() + limit
     while run.state == "running" and run.attempt == attempt:
@@ -246,6 +279,9 @@ def ask_to_stop(db: Database, run: runs.Run) -> local.Asked:
         Who has been asked, now or before.
     """
     if run.stop_requested is not None:
+        return "runner"
+    if run.job is not None:
+        calling_off.ask(db, run)
         return "runner"
     asked = local.ask_to_stop(Path(run.folder), run.attempt)
     runs.request_stop(db, run.id, time.time())
@@ -280,12 +316,14 @@ def remove(lab: Lab, db: Database, run: runs.Run) -> None:
     """Remove a run from the registry, and its folder.
 
     Raises:
-        CxrlabError: it is running.
+        CxrlabError: it is running, or has a job in Slurm's queue.
         StoreError: other runs start from it.
     """
     with writing(db):
-        if runs.get(db, run.id).state == "running":
-            raise CxrlabError(f"{run.id} is running", f"`cxrlab stop {run.id}` first")
+        now = runs.get(db, run.id)
+        if now.state == "running" or now.job is not None:
+            what = f"has job {now.job} in Slurm" if now.state != "running" else "is running"
+            raise CxrlabError(f"{run.id} {what}", f"`cxrlab stop {run.id}` first")
         runs.remove(db, run.id)
     folder = Path(run.folder)
     if lab.runs_dir.resolve() in folder.resolve().parents:
@@ -299,10 +337,7 @@ def attempt_command(run: runs.Run) -> list[str]:
 
     A program of one's own, behind `--`, is started as it was; only it knows what it can go on from.
     """
-    if "--" in run.command:
-        return list(run.command)
-    last = Path(run.folder) / LAST_CHECKPOINT
-    return [*run.command, "--resume", str(last)] if last.is_file() else list(run.command)
+    return job.resuming(run.command, Path(run.folder))
 
 
 def _again(
@@ -312,6 +347,8 @@ def _again(
         raise CxrlabError(f"{run.id} is {run.state}; only {' and '.join(states)} runs go on")
     if run.preset == FOREIGN:
         raise CxrlabError(f"{run.id} was made elsewhere, and can only go on there")
+    if run.job is not None:
+        raise CxrlabError(f"job {run.job} of {run.id} is not over yet", "try again in a moment")
     folder = Path(run.folder)
     deadline = time.monotonic() + _KILL_WAIT_S
     while (alive := local.processes(folder)) and time.monotonic() < deadline:
@@ -358,12 +395,14 @@ def standing(db: Database, run: runs.NewRun) -> runs.Run | None:
     return None
 
 
-def default_gpus(lab: Lab) -> int:
+def default_gpus(lab: Lab, backend: str = "local") -> int:
     """Return how many GPUs a run takes where nothing is said: one where there is one.
 
     Also where GPUs are there and cannot be read now: a run that waits for one says so, and is
     better than one that takes days on the CPU.
     """
+    if backend == "slurm":
+        return lab.settings.slurm.gpus_per_node
     launch = lab.settings.launch
     if launch.gpus in (0, ()):
         return 0
@@ -373,13 +412,15 @@ def default_gpus(lab: Lab) -> int:
 
 
 def _new_run(
-    lab: Lab, step: plans.Step, *, gpus: int, earlier: Mapping[int, Prepared]
+    lab: Lab, step: plans.Step, *, gpus: int, where: Where, earlier: Mapping[int, Prepared]
 ) -> runs.NewRun:
     """Return the run of one step; its recipe is not known yet."""
     id = runs.new_id()
     ratio = "" if step.ratio is None else f"-{step.ratio}"
     folder = lab.runs_dir / f"{id}-{step.method}-{step.task}{ratio}-s{step.seed}"
     encoder = step.encoder if step.after is None else _encoder_to_come(earlier[step.after])
+    backend, nodes = where.backend or "local", where.nodes or 1
+    machine = programs.Machine(gpus, nodes, programs.threads_of(lab, backend, gpus))
     return runs.NewRun(
         id=id,
         method=step.method,
@@ -390,9 +431,11 @@ def _new_run(
         recipe="",
         folder=str(folder),
         parent=encoder.run_id if encoder else None,
-        command=programs.command(lab, step, encoder, folder=folder, gpus=gpus),
+        command=programs.command(lab, step, encoder, folder=folder, machine=machine),
         gpus=gpus,
         needs=(encoder.run_id,) if encoder else (),
+        backend=backend,
+        nodes=nodes,
     )
 
 

@@ -45,6 +45,7 @@ class Own(NamedTuple):
     priority: int = 0
     again: bool = False
     """Whether it is queued although the lab has it."""
+    backend: str = "local"
 
 
 def prepare(lab: Lab, db: Database, own: Own) -> launch.Prepared:
@@ -75,6 +76,7 @@ def prepare(lab: Lab, db: Database, own: Own) -> launch.Prepared:
         command=command,
         gpus=own.gpus,
         priority=own.priority,
+        backend=own.backend,
     )
     facts = (own.method, own.task, own.ratio, own.seed, PRESET)
     step = plan.Step(*facts, why="your own program", again=own.again)

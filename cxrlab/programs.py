@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cxrlab import copies, ownership, weights
 from cxrlab import plan as plans
@@ -29,8 +29,24 @@ _RESOLVED_TOGETHER = ("trainers.pretrain", "trainers.finetune")
 _ASK_LIMIT_S = 600.0
 
 
+class Machine(NamedTuple):
+    """What a run's processes have: each node so many GPUs, each process so many threads."""
+
+    gpus: int
+    """0 is the CPU; several, like several nodes, are `torchrun`'s matter."""
+    nodes: int
+    threads: int
+
+
+def threads_of(lab: Lab, backend: str, gpus: int) -> int:
+    """Return how many CPU threads each process of a run has."""
+    if backend == "local":
+        return lab.settings.launch.threads
+    return max(1, lab.settings.slurm.cpus_per_task // max(1, gpus))
+
+
 def command(
-    lab: Lab, step: plans.Step, encoder: plans.Pretraining | None, *, folder: Path, gpus: int
+    lab: Lab, step: plans.Step, encoder: plans.Pretraining | None, *, folder: Path, machine: Machine
 ) -> list[str]:
     """Return the command line of a step's run.
 
@@ -39,14 +55,14 @@ def command(
         step: what is trained.
         encoder: the run whose encoder it starts from.
         folder: its run folder.
-        gpus: how many GPUs it takes; 0 is the CPU, several are `torchrun`'s matter.
+        machine: what it runs on.
 
     Raises:
         NotFound: the data or the published weights that it needs are not there.
     """
     return [
-        *_program(lab, step, gpus=gpus),
-        *_options(lab, step, encoder, folder=folder, gpus=gpus),
+        *_program(lab, step, machine),
+        *_options(lab, step, encoder, folder=folder, machine=machine),
     ]
 
 
@@ -156,7 +172,7 @@ def _module(command: Sequence[str]) -> str:
     return command[command.index("-m") + 1] if "-m" in command else ""
 
 
-def _program(lab: Lab, step: plans.Step, *, gpus: int) -> list[str]:
+def _program(lab: Lab, step: plans.Step, machine: Machine) -> list[str]:
     """Return how the trainer is started: a list, never a shell's line."""
     settings = lab.settings.launch
     pretrains = step.task == catalog.PRETRAIN
@@ -164,14 +180,15 @@ def _program(lab: Lab, step: plans.Step, *, gpus: int) -> list[str]:
     if name not in (LaunchSettings.pretrain_program, LaunchSettings.finetune_program):
         ownership.check(lab)  # a program that somebody else names is not run
     target = [name] if name.endswith(".py") else ["-m", name]
-    if gpus < 2:
+    if machine.gpus < 2 and machine.nodes < 2:
         return [sys.executable, "-P", *target]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
+    each = max(1, machine.gpus)
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={each}"]
     return [sys.executable, "-P", *torchrun, *target]
 
 
 def _options(
-    lab: Lab, step: plans.Step, encoder: plans.Pretraining | None, *, folder: Path, gpus: int
+    lab: Lab, step: plans.Step, encoder: plans.Pretraining | None, *, folder: Path, machine: Machine
 ) -> list[str]:
     given = dict(step.overrides)
     options: dict[str, str] = {}
@@ -195,8 +212,8 @@ def _options(
     options |= {
         "output_dir": str(folder),
         "seed": str(step.seed),
-        "device": "cuda" if gpus else "cpu",
-        "threads": str(lab.settings.launch.threads),
+        "device": "cuda" if machine.gpus else "cpu",
+        "threads": str(machine.threads),
     }
     spelled = [part for name, value in options.items() for part in (f"--{name}", value)]
     return [*spelled, *(_spelled(name, value) for name, value in given.items())]

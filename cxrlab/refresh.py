@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database
 
-from cxrlab import pace, runner, states, text, torchrun
-from cxrlab.backends import local
+from cxrlab import following, pace, runner, states, text, torchrun
+from cxrlab.backends import local, squeue
 from cxrlab.lab import Lab
-from store import claims, intake, queue, runs, within
+from store import claims, intake, jobs, queue, runs, within
 from store.db import COMMAND_WAIT_S, StoreError, writing
 
 TURN = "waits for its turn"
@@ -46,12 +48,18 @@ def refresh(lab: Lab, db: Database, *, wait_s: float = COMMAND_WAIT_S) -> None:
     """
     trouble: StoreError | None = None
     for run in runs.select(db, states=("running",)):
+        if run.job is not None:
+            continue
         try:
             refresh_run(lab, db, run, wait_s=wait_s)
         except runs.NoSuchRun:  # removed meanwhile
             continue
         except StoreError as error:
             trouble = error
+    try:
+        following.follow_all(lab, db, gather=partial(_of_job, lab), wait_s=wait_s)
+    except StoreError as error:
+        trouble = error
     _release_claims(db, wait_s=wait_s)
     runs.release_waiting(db)
     for run in queue.unexplained(db, 1000):
@@ -63,6 +71,11 @@ def refresh(lab: Lab, db: Database, *, wait_s: float = COMMAND_WAIT_S) -> None:
 
 def refresh_run(lab: Lab, db: Database, run: runs.Run, *, wait_s: float = COMMAND_WAIT_S) -> None:
     """Bring one running run up to date; ends it by force when it overran its limit to stop."""
+    if run.job is not None:
+        if job := jobs.open_job(db, run.id):
+            known = squeue.look(lab, [job.job] if job.job else [])
+            following.follow(db, job, known, gather=partial(_of_job, lab), wait_s=wait_s)
+        return
     folder = Path(run.folder)
     seen = local.look(folder, run.attempt)
     intake.take_in(db, run.id, folder, wait_s=wait_s)
@@ -163,6 +176,11 @@ def _quiet_s(seen: local.Look, now: float, heard: list[float]) -> float:
     if beats and seen.silent_s is not None:
         return seen.silent_s
     return now - max(heard)
+
+
+def _of_job(lab: Lab, run: runs.Run, record: dict[str, Any] | None, now: float) -> states.Evidence:
+    """Return what a run's folder says of its job, whose processes are out of sight."""
+    return _evidence(lab, run, local.Look(record, False, False, False, False, None), now)
 
 
 def _modified(path: Path) -> float:

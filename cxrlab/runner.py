@@ -237,11 +237,15 @@ class Runner:
             self.passed_on += 1
             self.trainer.send_signal(signal.SIGTERM)
 
-    def run(self) -> int:
-        """Start the command, wait for it, clear up after it, and record how it ended."""
+    def listen(self) -> None:
+        """Say what signals mean."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.on_signal)
         signal.signal(signal.SIGHUP, lambda number, frame: None)  # SIG_IGN would be inherited
+
+    def run(self) -> int:
+        """Start the command, wait for it, clear up after it, and record how it ended."""
+        self.listen()
         record = record_path(self.folder, self.attempt)
         record.parent.mkdir(parents=True, exist_ok=True)
         beat_path(self.folder, self.attempt).touch()
@@ -309,11 +313,15 @@ class Runner:
                 raise
             overwrite_record(path, self.record)
 
+    def others(self) -> set[int]:
+        """Return what is alive of the run beside the runner."""
+        return {*processes_of(self.folder), *_same_session()} - {os.getpid()}
+
     def clear_up(self) -> list[int]:
         """Kill every other process of the run; return those that would not go."""
         deadline = time.monotonic() + _KILL_WAIT_S
         while True:
-            others = {*processes_of(self.folder), *_same_session()} - {os.getpid()}
+            others = self.others()
             if not others or time.monotonic() > deadline:
                 return sorted(others)
             kill_all(others)

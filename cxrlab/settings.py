@@ -13,6 +13,7 @@ from typing import Literal
 
 PRESETS = ("paper", "quick")
 LANGUAGES = ("en", "zh")
+BACKENDS = ("local", "slurm")
 ENDS = ("succeeded", "failed", "stopped", "lost")
 SHARES = ("private", "group")
 FORMS = ("ntfy", "slack", "feishu", "dingtalk", "json", "email")
@@ -52,6 +53,8 @@ class LaunchSettings:
     threads: int = 0
     stop_grace_s: float = 120.0
     preset: str = "paper"
+    backend: str = "local"
+    """Who starts runs where nothing is said: this machine, or `slurm`."""
     pretrain_program: str = "trainers.pretrain"
     finetune_program: str = "trainers.finetune"
     limits: Mapping[str, int] = field(default_factory=dict)
@@ -93,6 +96,35 @@ class GpuSettings:
     """Whether runs whose memory is known share a GPU where nothing is said at their launch."""
     share_gib: float | None = None
     """How much of one GPU runs that share it may take together; None for all that is there."""
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    """`[slurm]`: what a job asks Slurm for; what is left empty is left to Slurm."""
+
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    time: str = ""
+    """The time limit as `sbatch --time` takes it: minutes, `4:00:00`, `2-12:00:00`."""
+    mem: str = ""
+    """Memory of each node: `64G`."""
+    gpus_per_node: int = 1
+    """Of a run that does not say how many GPUs it takes."""
+    gres: str = ""
+    """Instead of `--gpus-per-node`: `gpu:a100:{gpus}`."""
+    cpus_per_task: int = 0
+    options: tuple[str, ...] = ()
+    """Any other options of sbatch, as on its command line."""
+    setup: tuple[str, ...] = ()
+    """Lines of shell at the beginning of the script: `module load cuda`."""
+    save_s: int = 120
+    """How long before the time limit a trainer is asked to save."""
+    max_requeues: int = 20
+    """How often a job that met its time limit starts again, from its last checkpoint."""
+    max_jobs: int = 0
+    """How many jobs of this lab are handed in at once; 0 for any number."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +185,7 @@ class Settings:
     data: Mapping[str, DataSettings] = field(default_factory=dict)
     launch: LaunchSettings = field(default_factory=LaunchSettings)
     gpus: GpuSettings = field(default_factory=GpuSettings)
+    slurm: SlurmSettings = field(default_factory=SlurmSettings)
     grid: GridSettings = field(default_factory=GridSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
     checkpoints: CheckpointSettings = CheckpointSettings()

@@ -16,6 +16,7 @@ from typing import Any, Literal, NoReturn
 from cxrlab import columns, text
 from cxrlab.errors import CxrlabError, Usage, nearest
 from cxrlab.settings import (
+    BACKENDS,
     ENDS,
     FORMS,
     LANGUAGES,
@@ -30,6 +31,7 @@ from cxrlab.settings import (
     NotifySettings,
     Place,
     Settings,
+    SlurmSettings,
     cores,
     default_slots,
 )
@@ -37,6 +39,14 @@ from trainers import catalog
 
 SPANS = ("stall_factor", "stall_least_s")
 """Settings of `[launch]` that are numbers from 0."""
+
+
+OURS = ("array", "chdir", "job-name", "nodes", "ntasks-per-node", "open-mode", "output", "requeue",
+        "no-requeue", "signal", "gpus-per-node", "gres", "cpus-per-task", "mem", "time",
+        "partition", "account", "qos", "constraint")  # fmt: skip
+"""Options of sbatch that cxrlab needs itself, or that have a setting of their own."""
+
+_TIME = re.compile(r"\d+|(\d+-)?\d+(:\d+){1,2}|\d+-\d+")
 
 
 def read_settings(path: Path) -> Settings:
@@ -52,7 +62,7 @@ def read_settings(path: Path) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise Usage(f"{path} is not TOML: {error}") from None
     reader = _Reader(path, source)
-    known = ("lab", "data", "launch", "gpus", "grid", "notify", "checkpoints", "language")
+    known = ("lab", "data", "launch", "slurm", "gpus", "grid", "notify", "checkpoints", "language")
     reader.check_keys("", document, known)
     lab = reader.table("", document, "lab")
     reader.check_keys("lab", lab, ("share",))
@@ -61,6 +71,7 @@ def read_settings(path: Path) -> Settings:
         data=_data(reader, reader.table("", document, "data")),
         launch=_launch(reader, reader.table("", document, "launch")),
         gpus=_gpus(reader, reader.table("", document, "gpus")),
+        slurm=_slurm(reader, reader.table("", document, "slurm")),
         grid=_grid(reader, reader.table("", document, "grid")),
         notify=_notify(reader, reader.table("", document, "notify")),
         checkpoints=_checkpoints(reader, reader.table("", document, "checkpoints")),
@@ -176,6 +187,7 @@ def _launch(reader: _Reader, table: Mapping[str, Any]) -> LaunchSettings:
         threads=reader.whole("launch", table, "threads", 1, 0),
         stop_grace_s=float(grace),
         preset=reader.choice("launch", table, "preset", PRESETS, "paper"),
+        backend=reader.choice("launch", table, "backend", BACKENDS, "local"),
         limits=_limits(reader, reader.table("launch", table, "limits")),
         hold_after=reader.whole("launch", table, "hold_after", 0, LaunchSettings.hold_after),
         **others,
@@ -211,6 +223,35 @@ def _gpus(reader: _Reader, table: Mapping[str, Any]) -> GpuSettings:
 def _limits(reader: _Reader, table: Mapping[str, Any]) -> dict[str, int]:
     reader.check_keys("launch.limits", table, (catalog.PRETRAIN, *catalog.TASKS))
     return {task: reader.whole("launch.limits", table, task, 1, 1) for task in table}
+
+
+def _slurm(reader: _Reader, table: Mapping[str, Any]) -> SlurmSettings:
+    reader.check_keys("slurm", table, tuple(SlurmSettings.__dataclass_fields__))
+    texts: dict[str, Any] = {}
+    for key in ("partition", "account", "qos", "constraint", "time", "mem", "gres"):
+        value = table.get(key, "")
+        if key == "time" and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)  # minutes
+        if not isinstance(value, str) or not value.isprintable():
+            reader.fail("slurm", key, f"is `{value}`; expected text")
+        texts[key] = value
+    if texts["time"] and not _TIME.fullmatch(texts["time"]):
+        hint = 'write minutes, "4:00:00" or "2-12:00:00"'
+        reader.fail("slurm", "time", f"is `{texts['time']}`, which is no time limit", hint)
+    options = reader.words("slurm", table, "options")
+    for option in options:
+        if not option.startswith("--") or not option.isprintable():
+            reader.fail("slurm", "options", f"holds `{option}`", 'write `["--exclude=n3"]`')
+        if (name := option[2:].partition("=")[0]) in OURS:
+            reader.fail("slurm", "options", f"holds `--{name}`, which is set by cxrlab")
+    numbers: dict[str, Any] = {
+        key: reader.whole("slurm", table, key, least, getattr(SlurmSettings, key))
+        for key, least in (("gpus_per_node", 0), ("cpus_per_task", 1), ("save_s", 1),
+                           ("max_requeues", 0), ("max_jobs", 0))
+    }  # fmt: skip
+    return SlurmSettings(
+        **texts, **numbers, options=options, setup=reader.words("slurm", table, "setup")
+    )
 
 
 def _notify(reader: _Reader, table: Mapping[str, Any]) -> NotifySettings:
@@ -332,6 +373,7 @@ def template() -> str:
 # threads = {max(1, cores() // default_slots()):<3}              # CPU threads of each run
 # stop_grace_s = 120         # how long `cxrlab stop` waits for a last checkpoint
 # preset = "paper"           # paper: as published; quick: small, to see that all works
+# backend = "local"          # who starts runs: local, this machine; slurm, a cluster ([slurm])
 # hold_after = 3             # so many failures alike hold what waits for the same; 0: never
 # stall_factor = 20          # stalled: silent so many times longer than usual; 0: never said
 # limits = {{ report = 1 }}    # how many runs of a task go at once; no limit where none is named
@@ -340,6 +382,21 @@ def template() -> str:
 # busy_mib = 500             # a GPU on which others hold this much is theirs
 # settle_s = 10              # so long it must have been free of others before a run is put there
 # share = false              # runs whose memory is known share a GPU; `launch --share` for some
+
+# What a job asks Slurm for (docs/slurm.md); what is left out is left to Slurm.
+[slurm]
+# partition = "gpu"
+# account = "chest"
+# qos = "normal"
+# time = "12:00:00"          # a run that needs longer saves, and starts again from there
+# gpus_per_node = 1          # of a run that does not say; or gres = "gpu:a100:{{gpus}}"
+# cpus_per_task = 16
+# mem = "64G"
+# options = ["--exclude=n3"] # any others of sbatch
+# setup = ["module load cuda"]
+# save_s = 120               # how long before the time limit a trainer is asked to save
+# max_requeues = 20          # how often it starts again
+# max_jobs = 0               # how many jobs are handed in at once; 0: all
 
 [grid]
 # methods = ["random", "mrm", "deep_mrm"]     # rows, in this order; left out: every method

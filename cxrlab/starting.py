@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from cxrlab import disk, giving, gpus, launch
+from cxrlab import disk, giving, gpus, launch, submitting
 from cxrlab.backends import local
 from cxrlab.gpu_memory import Demands
 from cxrlab.gpu_watch import Watch
@@ -37,13 +37,24 @@ def give(lab: Lab, db: Database, watch: Watch) -> Iterator[subprocess.Popen[byte
     Yields:
         The runner of each that was started, at once.
     """
-    queued = [run for run in queue.next_queued(db, _AT_ONCE) if not distrusts(lab, db, run)]
+    queued = trusted(lab, db, backend="local")
     facts = gather(lab, db, watch, wanted=any(run.gpus for run in queued))
     decided = giving.decide(queued, facts)
     for decision in decided:
         if decision.devices and (child := start(lab, db, decision)):
             yield child
     explain(db, [decision for decision in decided if not decision.devices])
+
+
+def hand_in(lab: Lab, db: Database, desk: submitting.Desk) -> None:
+    """Hand in the queued runs that a cluster starts, and look after those that are there."""
+    desk.work(lab, db, trusted(lab, db, backend="slurm"), room(lab, db))
+
+
+def trusted(lab: Lab, db: Database, *, backend: str) -> list[runs.Run]:
+    """Return the queued runs that may start, in their order."""
+    queued = queue.next_queued(db, _AT_ONCE, backend=backend)
+    return [run for run in queued if run.job is None and not distrusts(lab, db, run)]
 
 
 def gather(lab: Lab, db: Database, watch: Watch, *, wanted: bool) -> giving.Facts:

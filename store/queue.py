@@ -31,11 +31,19 @@ def waiting(db: Database) -> list[Run]:
     return found
 
 
-def next_queued(db: Database, limit: int) -> list[Run]:
-    """Return the queued runs to start first: highest priority, then longest there; none held."""
+def next_queued(db: Database, limit: int, *, backend: str | None = None) -> list[Run]:
+    """Return the queued runs to start first: highest priority, then longest there; none held.
+
+    Args:
+        db: the registry.
+        limit: how many at most.
+        backend: only those that it starts.
+    """
+    whose = "" if backend is None else "and backend = :backend"
     rows = db.conn.execute(
-        f"select {COLUMNS} from runs where state = 'queued' and held is null {_ORDER} limit :limit",
-        {"limit": limit},
+        f"select {COLUMNS} from runs where state = 'queued' and held is null {whose} "
+        f"{_ORDER} limit :limit",
+        {"limit": limit, "backend": backend},
     )
     return [read_row(row) for row in rows]
 
@@ -50,8 +58,14 @@ def unexplained(db: Database, limit: int) -> list[Run]:
 
 
 def running(db: Database) -> dict[str, int]:
-    """Return how many runs of each task are running."""
-    rows = db.conn.execute("select task, count(*) from runs where state = 'running' group by task")
+    """Return how many runs of each task are running, or handed in to a cluster to run."""
+    rows = db.conn.execute(
+        """
+        select task, count(*) from runs
+        where state = 'running' or seq in (select run from jobs where ended is null)
+        group by task
+        """
+    )
     return {str(task): int(number) for task, number in rows}
 
 

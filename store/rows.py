@@ -32,6 +32,9 @@ class NewRun(NamedTuple):
     """How much memory of each GPU somebody said it needs; None where nobody did."""
     share: bool | None = None
     """Whether others may run on its GPUs beside it; None for as the lab says."""
+    backend: str = "local"
+    """Who starts it: this machine, or a cluster's `slurm`."""
+    nodes: int = 1
 
 
 class Run(NamedTuple):
@@ -73,6 +76,10 @@ class Run(NamedTuple):
     """Since when somebody keeps it from starting; None where nobody does."""
     gpu_mib: int | None
     share: bool | None
+    backend: str
+    nodes: int
+    job: str | None
+    """The cluster's number of the job that it has there; "" while it is handed in."""
     needs: tuple[str, ...]
 
 
@@ -100,7 +107,8 @@ COLUMNS = """
   stop_requested,
   case when end_attempt = attempt then end_outcome end,
   case when end_attempt = attempt then end_reason else '' end,
-  warnings, bad_lines, held, gpu_mib, share,
+  warnings, bad_lines, held, gpu_mib, share, backend, nodes,
+  (select job from jobs where run = runs.seq and jobs.ended is null),
   (select json_group_array(n.id) from needs join runs n on n.seq = need where run = runs.seq)
 """
 """What to select from `runs` for `read_row`."""

@@ -310,9 +310,9 @@ def _add(db: Database, new: Sequence[NewRun], at: float) -> None:
         db.conn.execute(
             """
             insert into runs (id, method, task, ratio, seed, preset, recipe, state, folder, parent,
-              command, gpus, gpu_mib, share, priority, created, queued)
+              command, gpus, gpu_mib, share, priority, backend, nodes, created, queued)
             values (:id, :method, :task, :ratio, :seed, :preset, :recipe, 'queued', :folder,
-              :parent, :command, :gpus, :gpu_mib, :share, :priority, :at, :at)
+              :parent, :command, :gpus, :gpu_mib, :share, :priority, :backend, :nodes, :at, :at)
             """,
             {name: value for name, value in values.items() if name != "needs"},
         )

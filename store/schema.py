@@ -375,6 +375,28 @@ def _removed(db: Database) -> None:
     db.conn.execute("alter table artifacts add column removed real")
 
 
+def _jobs(db: Database) -> None:
+    """Know which runs a cluster starts, and by which of its jobs."""
+    for statement in (
+        "alter table runs add column backend text not null default 'local'",
+        "alter table runs add column nodes integer not null default 1",
+        """
+        create table jobs (
+          run integer not null references runs (seq) on delete cascade,
+          -- the first attempt that it makes; where it is started again, more follow
+          attempt integer not null,
+          token text not null, -- tells this handing-in from every other
+          job text not null default '', -- Slurm's number of it; empty while it is handed in
+          submitted real not null,
+          ended real,
+          primary key (run, token)
+        ) without rowid
+        """,
+        "create unique index jobs_open on jobs (run) where ended is null",
+    ):
+        db.conn.execute(statement)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _first,
     _data_versions,
@@ -386,4 +408,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     _spreads,
     _shared_devices,
     _removed,
+    _jobs,
 ]

@@ -66,7 +66,7 @@ def fill(
         telling.tell_space(db, prepared)
         if dry_run:
             tell_going_on(db, found, as_json=as_json)
-            telling.tell_plan(prepared, as_json=as_json)
+            telling.tell_plan(lab, prepared, as_json=as_json)
             return
         if number > HANDFUL and not yes:
             for line in told.page(found, columns=console.width()):

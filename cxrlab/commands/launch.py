@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +9,9 @@ import typer
 from cxrlab import completion
 from cxrlab.access import AsJson, opened
 from cxrlab.asked import (
+    BackendName,
     GpuMemory,
+    NodeCount,
     Preset,
     ShareGpu,
     every,
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
 
     from cxrlab.lab import Lab
     from cxrlab.plan import Plan
-
-
-class Backend(StrEnum):
-    """How runs are started."""
-
-    local = "local"
 
 
 def launch(
@@ -90,14 +85,18 @@ def launch(
     ] = "auto",
     gpus: Annotated[
         str | None,
-        typer.Option(metavar="N|cpu", help="GPUs of each run. [default: one where there is one]"),
+        typer.Option(
+            metavar="N|cpu",
+            help="GPUs of each run, on each of its nodes. [default: one where there is one]",
+        ),
     ] = None,
     gpu_memory: GpuMemory = None,
     share: ShareGpu = None,
     priority: Annotated[
         int, typer.Option(metavar="N", help="Runs of a higher one start first.")
     ] = 0,
-    backend: Annotated[Backend, typer.Option(help="How runs are started.")] = Backend.local,
+    backend: BackendName = None,
+    nodes: NodeCount = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be queued, and stop.")
     ] = False,
@@ -120,6 +119,7 @@ def launch(
     from cxrlab.exports import launched as telling
 
     number = gpus_asked(gpus)
+    where = launching.Where(backend.value if backend else None, nodes)
     with opened(ctx, changes=True) as (lab, db):
         rows = methods_asked(lab, methods)
         wants = [
@@ -138,12 +138,12 @@ def launch(
         ]
         plan = plans.plan(wants, launching.pretrainings(db))
         tell_copy(lab, plan)
-        prepared = launching.prepare(lab, db, plan, gpus=number, priority=priority)
+        prepared = launching.prepare(lab, db, plan, gpus=number, priority=priority, where=where)
         prepared = launching.asking(prepared, gpu_gib=gpu_memory, share=share)
         telling.tell_space(db, prepared)
         telling.tell_memory(lab, db, prepared)
         if dry_run:
-            telling.tell_plan(prepared, as_json=as_json)
+            telling.tell_plan(lab, prepared, as_json=as_json)
             return
         launched = launching.queue(lab, db, prepared)
         agent.ensure_agent(lab)

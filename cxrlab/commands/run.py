@@ -9,7 +9,7 @@ import typer
 
 from cxrlab import completion
 from cxrlab.access import AsJson, opened
-from cxrlab.asked import GpuMemory, ShareGpu
+from cxrlab.asked import BackendName, GpuMemory, ShareGpu
 
 
 def run(
@@ -69,6 +69,7 @@ def run(
     ] = None,
     gpu_memory: GpuMemory = None,
     share: ShareGpu = None,
+    backend: BackendName = None,
     priority: Annotated[
         int, typer.Option(metavar="N", help="Runs of a higher one start first.")
     ] = 0,
@@ -100,25 +101,27 @@ def run(
 
     number = gpus_asked(gpus)
     with opened(ctx, changes=True) as (lab, db):
+        starter = backend.value if backend else lab.settings.launch.backend
         asked = own.Own(
             command=command,
             method=method,
             task=task,
             ratio=ratio,
             seed=seed,
-            gpus=launch.default_gpus(lab) if number is None else number,
+            gpus=launch.default_gpus(lab, starter) if number is None else number,
             workdir=Path.cwd(),
             watch=[own.place(path) for path in watch or ()],
             results=result or (),
             variables=env or (),
             priority=priority,
             again=again,
+            backend=starter,
         )
         (prepared,) = launch.asking([own.prepare(lab, db, asked)], gpu_gib=gpu_memory, share=share)
         tell_space(db, [prepared])
         tell_memory(lab, db, [prepared])
         if dry_run:
-            tell_plan([prepared], as_json=as_json)
+            tell_plan(lab, [prepared], as_json=as_json)
             return
         launched = launch.queue(lab, db, [prepared])
         agent.ensure_agent(lab)

@@ -16,10 +16,13 @@ from cxrlab.launch import Launched, Prepared
 from store import runs
 
 
-def tell_plan(prepared: Sequence[Prepared], *, as_json: bool) -> None:
-    """Print what would be queued, each run with its command."""
+def tell_plan(lab: Lab, prepared: Sequence[Prepared], *, as_json: bool) -> None:
+    """Print what would be queued, each run with its command, and the scripts for a cluster."""
+    written = scripts(lab, prepared)
     if as_json:
-        console.facts([planned_facts(one) for one in prepared])
+        console.facts(
+            [planned_facts(one) | {"script": written.get(one.run.id)} for one in prepared]
+        )
         return
     for one in prepared:
         there = f"is there already: {one.there.id}, {one.there.state}" if one.there else ""
@@ -27,6 +30,8 @@ def tell_plan(prepared: Sequence[Prepared], *, as_json: bool) -> None:
         console.fact(what(one.run) + (f": {why}" if why else ""))
         if not one.there:
             console.fact(f"  {shlex.join(one.run.command)}")
+    for text_of in dict.fromkeys(written.values()):
+        console.fact(f"\n{text_of.rstrip()}")
     new = sum(one.there is None for one in prepared)
     console.say(f"{text.plural(new, 'run')} would be queued; nothing was")
 
@@ -54,6 +59,25 @@ def tell_memory(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> None:
         console.say("how much of a GPU is not known; whole ones are taken: `--gpu-memory GIB`")
 
 
+def scripts(lab: Lab, prepared: Sequence[Prepared]) -> dict[str, str]:
+    """Return the script that hands in each new run of Slurm, by the run's id.
+
+    Runs that differ in their seed share one. Only ids are others when they are queued.
+    """
+    from cxrlab import sbatch
+
+    together: dict[Any, list[runs.NewRun]] = {}
+    for one in prepared:
+        if one.there is None and one.run.backend == "slurm":
+            together.setdefault(sbatch.alike(one.run), []).append(one.run)
+    written: dict[str, str] = {}
+    for group in together.values():
+        name = sbatch.token(group[0].id)
+        script = sbatch.script(lab.root, lab.settings.slurm, group, name)
+        written |= {run.id: script for run in group}
+    return written
+
+
 def planned_facts(one: Prepared) -> dict[str, Any]:
     """Return one step of a plan as JSON; its `id` is that of the run that is there, or null."""
     if one.there:
@@ -73,6 +97,8 @@ def planned_facts(one: Prepared) -> dict[str, Any]:
         "gpus": one.run.gpus,
         "gpu_mib": one.run.gpu_mib,
         "share": one.run.share,
+        "backend": one.run.backend,
+        "nodes": one.run.nodes,
         "command": one.run.command,
         "new": True,
         "why": one.step.why,

@@ -61,8 +61,11 @@ def running(db: Database) -> dict[str, int]:
     """Return how many runs of each task are running, or handed in to a cluster to run."""
     rows = db.conn.execute(
         """
-        select task, count(*) from runs
-        where state = 'running' or seq in (select run from jobs where ended is null)
+        select task, count(*) from (
+          select seq, task from runs where state = 'running'
+          union
+          select r.seq, r.task from jobs j join runs r on r.seq = j.run where j.ended is null
+        )
         group by task
         """
     )

@@ -147,6 +147,20 @@ class Cluster:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
+def started(tries: int = 3) -> Cluster:
+    """Return a cluster that is up; tries again where somebody was quicker to take a port."""
+    for left in reversed(range(tries)):
+        cluster = Cluster()
+        try:
+            cluster.start()
+            return cluster
+        except RuntimeError:
+            cluster.stop()
+            if not left:
+                raise
+    raise AssertionError
+
+
 def free_ports(number: int) -> list[int]:
     """Return ports that nobody listens on at this moment."""
     sockets = [socket.socket() for _ in range(number)]

@@ -74,7 +74,7 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     """Return all that is known of a run, as `--json` gives it."""
     from cxrlab import advice, cloning, descent, frozen, lagging, restricted
     from cxrlab.exports import facts
-    from store import artifacts, notes, results
+    from store import artifacts, jobs, notes, results
     from trainers import metrics
 
     saved = restricted.shown(lab, run.task, artifacts.of_run(db, run.id))
@@ -89,6 +89,7 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
         "code": frozen.facts(Path(run.folder)),
         "made_of": cloning.read_json(Path(run.folder) / "provenance.json"),
         "log": str(Path(run.folder) / "log.txt"),
+        "jobs": [each._asdict() for each in jobs.of_run(db, run.id)],
         "encoder": descent.origin(db, run, document),
         "descent": descent.line(db, run, document),
         "data": data_of(db, run, document),
@@ -132,6 +133,15 @@ def data_of(db: Database, run: Run, document: dict[str, Any]) -> dict[str, Any] 
     version, fingerprint = said.get("version"), said.get("fingerprint")
     alike = results.of_data_version(db, run.task, version) if version and fingerprint else []
     return said | {"other_data": [id for id, other in alike if other != fingerprint]}
+
+
+def job_told(job: dict[str, Any], now: float) -> str:
+    """Return which job of the cluster it is, and since when."""
+    from cxrlab import text
+
+    number = job["job"] or "not numbered yet"
+    over = f", over {text.ago(job['ended'], now)}" if job["ended"] else ""
+    return f"{number} of Slurm, handed in {text.ago(job['submitted'], now)}{over}"
 
 
 def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
@@ -180,6 +190,8 @@ def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
         lines += checkpoint_told(saved, columns=columns)
     lines += code_told(known, columns=columns)
     lines += machine_told(known["made_of"], columns=columns)
+    for each in known["jobs"]:
+        lines += labelled("job", job_told(each, now), columns=columns)
     for attempt in known["attempts"]:
         lines += labelled(f"attempt {attempt['attempt']}", attempt_told(attempt), columns=columns)
     if known["restricted"]:

@@ -16,7 +16,8 @@ ENCODER = plan.Pretraining("abc234", "mrm", "quick", "succeeded", "/runs/a/encod
 
 
 def command(lab: Lab, step: plan.Step = STEP, *, gpus: int = 0, encoder: Any = None) -> list[str]:
-    return programs.command(lab, step, encoder, folder=Path("/runs/x y"), gpus=gpus)
+    machine = programs.Machine(gpus, 1, programs.threads_of(lab, "local", gpus))
+    return programs.command(lab, step, encoder, folder=Path("/runs/x y"), machine=machine)
 
 
 def after(words: list[str], option: str) -> str:

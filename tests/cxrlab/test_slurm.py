@@ -1,0 +1,189 @@
+"""Runs that a real Slurm starts, of two nodes on loopback: `docs/slurm.md` shows the recipe.
+
+Each process of the tests has a Slurm of its own, in a folder and on ports of its own. Without
+`slurmctld` or without root they are skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxrlab import agent, launch, plan
+from cxrlab.lab import Lab, find_lab
+from store import queue, runs
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 150.0
+
+
+def cluster_module() -> Any:
+    """Return tests/slurm_cluster.py, which no package holds."""
+    spec = importlib.util.spec_from_file_location("slurm_cluster", ROOT / "tests/slurm_cluster.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+clusters = cluster_module()
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(clusters.missing()), reason=f"no Slurm here: {clusters.missing()}"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A Slurm of two nodes."""
+    made = clusters.started()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def slurm_lab(lab: Lab, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """The lab, whose runs that Slurm starts; its agent finds `cluster`."""
+    monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
+    source = lab.settings_file.read_text().replace("[launch]", '[launch]\nbackend = "slurm"')
+    lab.settings_file.write_text(f"{source}\n[slurm]\ngpus_per_node = 0\n")
+    yield find_lab(lab.root)
+    with contextlib.suppress(Exception):
+        agent.end(lab)
+    cluster.ask("scancel", "--user=root")
+
+
+@pytest.fixture
+def begun(slurm_lab: Lab, db: Any) -> Callable[..., list[str]]:
+    """Launch pre-trainings (or what `task` names) and return their ids, pre-trainings first."""
+
+    def begin(*tasks: str, settings: dict[str, Any] | None = None, **options: Any) -> list[str]:
+        lab = find_lab(slurm_lab.root)
+        overrides = tuple((key, str(value)) for key, value in (settings or {}).items())
+        seeds = options.pop("seeds", [0])
+        wants = plan.wanted(
+            ["mrm"], list(tasks), seeds=seeds, preset="quick", overrides=overrides, ratios=[]
+        )
+        made = plan.plan(wants, launch.pretrainings(db))
+        launched = launch.carry_out(lab, db, made, **options)
+        agent.ensure_agent(lab, idle_s=60)
+        return [run.id for run in launched]
+
+    return begin
+
+
+def set_slurm(lab: Lab, *lines: str) -> None:
+    """Add settings to `[slurm]`, which is the last table of the file."""
+    source = lab.settings_file.read_text()
+    lab.settings_file.write_text(source + "".join(f"{line}\n" for line in lines))
+
+
+def cli(*words: str) -> Any:
+    """Call the command as a person does; returns what `--json` prints."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "cxrlab", *words],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if "--json" in words else done.stdout
+
+
+def folder_of(db: Any, id: str) -> Path:
+    return Path(runs.get(db, id).folder)
+
+
+def record(db: Any, id: str, attempt: int) -> dict[str, Any]:
+    return json.loads((folder_of(db, id) / f"attempts/{attempt}.json").read_text())
+
+
+def test_seeds_go_in_as_one_array_and_finetuning_behind_them(
+    begun: Any, db: Any, slurm_lab: Lab, wait_for_state: Any, cluster: Any
+) -> None:
+    ids = begun("siim", seeds=[0, 1], settings={"pretrain.fake_steps": 5})
+    ends = [wait_for_state(id, "succeeded", "failed", "lost", limit_s=LIMIT_S) for id in ids]
+    assert [run.state for run in ends] == ["succeeded"] * len(ids), [run.reason for run in ends]
+    orders = [json.loads((Path(run.folder) / "slurm.json").read_text()) for run in ends]
+    (first,) = {order["job"] for order in orders if runs.get(db, ids[0]).folder in order["command"]}
+    tuned = [o["job"].split("_") for o, run in zip(orders, ends, strict=True) if run.task == "siim"]
+    ratios = len(tuned) // 2
+    assert len({main for main, _ in tuned}) == ratios  # an array for each ratio, of two seeds
+    assert sorted(index for _, index in tuned) == ["0"] * ratios + ["1"] * ratios
+    assert all(int(main) > int(first.split("_")[0]) for main, _ in tuned)
+    assert all(run.job is None and run.backend == "slurm" for run in ends)
+    shown = cli("--lab", str(slurm_lab.root), "show", ids[-1], "--json")
+    assert shown["jobs"][0]["job"] == orders[-1]["job"]
+    assert shown["attempts"][0]["host"] == record(db, ids[-1], 1)["host"]
+
+
+def test_a_run_says_what_it_waits_for_and_is_called_off(
+    begun: Any, db: Any, slurm_lab: Lab, wait_for_state: Any, wait_until: Any, cluster: Any
+) -> None:
+    cluster.ask("sbatch", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 300")
+    wait_until(lambda: "RUNNING" in cluster.ask("squeue", "-h", "-o", "%T"))
+    (id,) = begun()
+    wait_until(lambda: "taken" in wait_for_state(id, "queued").reason, limit_s=LIMIT_S)
+    number = runs.get(db, id).job
+    assert f"waits in Slurm: the nodes or GPUs it needs are taken (job {number})" in (
+        runs.get(db, id).reason
+    )
+    assert cli("--lab", str(slurm_lab.root), "queue", "--json")[0]["job"] == number
+    queue.hold(db, [id])  # which takes it out of Slurm's queue
+    wait_until(lambda: runs.get(db, id).job is None, limit_s=LIMIT_S)
+    queue.release(db, [id])
+    again = wait_until(lambda: wait_for_state(id, "queued").job, limit_s=LIMIT_S)
+    assert again != number
+    assert "called off" not in cli("--lab", str(slurm_lab.root), "stop", id)
+    assert (runs.get(db, id).state, runs.get(db, id).reason) == (
+        "stopped",
+        "stopped while it waited",
+    )
+    asked = lambda: cluster.ask("squeue", "-h", "-t", "all", "-j", again, "-o", "%T").strip()  # noqa: E731
+    wait_until(lambda: asked() == "CANCELLED")
+
+
+def test_a_stopped_run_has_saved_and_goes_on(
+    begun: Any, db: Any, slurm_lab: Lab, wait_for_state: Any, wait_until: Any
+) -> None:
+    (id,) = begun(settings={"fake_steps": 100_000})
+    wait_until(lambda: wait_for_state(id, "running").step, limit_s=LIMIT_S)
+    assert "on n" in wait_until(lambda: wait_for_state(id, "running").reason, limit_s=LIMIT_S)
+    (stopped,) = cli("--lab", str(slurm_lab.root), "stop", id, "--json")
+    assert (stopped["state"], stopped["reason"]) == ("stopped", "SIGTERM received")
+    saved = json.loads((folder_of(db, id) / "checkpoints/last.pt").read_text())["step"]
+    launch.resume(slurm_lab, db, runs.get(db, id))
+    agent.ensure_agent(slurm_lab)
+    wait_until(lambda: (wait_for_state(id, "running").step or 0) > saved, limit_s=LIMIT_S)
+    assert f"training from step {saved}" in (folder_of(db, id) / "log.txt").read_text()
+
+
+def test_what_slurm_cancels_is_stopped_and_says_so(
+    begun: Any, db: Any, wait_for_state: Any, wait_until: Any, cluster: Any
+) -> None:
+    # SIGTERM does not end this one, so that Slurm kills it, and its runner writes nothing down
+    (id,) = begun(settings={"fake_steps": 100_000, "fake_deaf": "true"})
+    wait_until(lambda: wait_for_state(id, "running").step, limit_s=LIMIT_S)
+    number = runs.get(db, id).job
+    cluster.ask("scancel", number)
+    ended = wait_for_state(id, "stopped", "lost", "failed", limit_s=LIMIT_S)
+    assert (ended.state, ended.reason) == ("stopped", f"job {number} was cancelled in Slurm")
+
+
+def test_what_slurm_refuses_has_failed_and_says_why(
+    begun: Any, slurm_lab: Lab, wait_for_state: Any
+) -> None:
+    set_slurm(slurm_lab, 'partition = "gpuu"')
+    (id,) = begun()
+    failed = wait_for_state(id, "failed", limit_s=LIMIT_S)
+    assert "invalid partition" in failed.reason.lower()

@@ -24,6 +24,8 @@ class MethodEntry(NamedTuple):
     """The method that this one varies, whose file it shares; empty for one with its own file."""
     settings: Mapping[str, str] = MappingProxyType({})
     """What makes the variant: settings of its base that cannot be given otherwise."""
+    compares: bool = False
+    """Whether its loss compares the records of a micro-batch, and so depends on how many it has."""
     teacher: str = ""
     """The published weights that teach it where no others are given, by their name likewise."""
 
@@ -71,16 +73,19 @@ METHODS: dict[str, MethodEntry] = {
     "convirt": MethodEntry(
         "Contrast of a radiograph with a sentence of its report",
         source="Zhang et al., arXiv:2010.00747, 2020",
+        compares=True,
     ),
     "convirt+vit": MethodEntry(
         "ConVIRT with the transformer of the other methods",
         source="ConVIRT with ViT-B/16, as MGCA's baseline (Wang et al., NeurIPS 2022) has it",
         base="convirt",
         settings={"image_encoder": "vit"},
+        compares=True,
     ),
     "refers": MethodEntry(
         "Reports written from, and found by, three views",
         source="Zhou et al., Nature Machine Intelligence 2022",
+        compares=True,
     ),
     "mrm": MethodEntry("Masked record modelling", source="Zhou et al., ICLR 2023"),
     "mrm+hog": MethodEntry(
@@ -101,16 +106,19 @@ METHODS: dict[str, MethodEntry] = {
         source="MRM with InfoNCE (van den Oord et al., 2018)",
         base="mrm",
         settings={"contrast": "infonce"},
+        compares=True,
     ),
     "mrm+conditional": MethodEntry(
         "MRM with a contrast among records alike",
         source="MRM with a kernel's conditional contrast (Tsai et al., ICLR 2022)",
         base="mrm",
         settings={"contrast": "conditional"},
+        compares=True,
     ),
     "refers_mrm": MethodEntry(
         "REFERS under MRM's conditions",
         source="REFERS's objectives with MRM's images, words and schedule",
+        compares=True,
     ),
     "deep_mrm": MethodEntry(
         "Deeply supervised masked record modelling",
@@ -134,12 +142,14 @@ METHODS: dict[str, MethodEntry] = {
         source="deep MRM with InfoNCE (van den Oord et al., 2018)",
         base="deep_mrm",
         settings={"contrast": "infonce"},
+        compares=True,
     ),
     "deep_mrm+conditional": MethodEntry(
         "Deep MRM with a contrast among records alike",
         source="deep MRM with a kernel's conditional contrast (Tsai et al., ICLR 2022)",
         base="deep_mrm",
         settings={"contrast": "conditional"},
+        compares=True,
     ),
 }
 """A variant is called after the method that it varies, and stands below it."""

@@ -25,7 +25,8 @@ class Batches:
 
     Epoch e is a permutation drawn from (seed, e), or what the data set's `epoch_indices` draws.
     It is cut into updates of batch x accumulation x processes items; what is left over is dropped,
-    and a set smaller than one update is repeated to fill it.
+    and a set smaller than one update is repeated to fill it. An update holds the same items, in the
+    same order, however it is cut into micro-batches; which process gets which differs.
     """
 
     def __init__(self, dataset: Any, config: Training, world: World, *, start: int = 0) -> None:
@@ -44,13 +45,13 @@ class Batches:
         return np.tile(chosen, times) if times > 1 else chosen
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        size, epoch, order = self._config.batch_size, -1, np.empty(0, int)
+        size, epoch, order = self._config.held, -1, np.empty(0, int)
         for update in range(self._start, self.total):
             wanted, within = divmod(update, self.updates_per_epoch)
             if wanted != epoch:
                 epoch, order = wanted, self._indices(wanted)
             at = within * self.images_per_update
-            for micro in range(self._config.accum_iter):
+            for micro in range(self._config.micro_batches):
                 first = at + (micro * self._world.size + self._world.rank) * size
                 yield [(epoch, int(i)) for i in order[first : first + size]]
 

@@ -298,7 +298,7 @@ class _Finetuning:
             model,
             split,
             self.module,
-            batch_size=self.training.batch_size,
+            batch_size=self.training.held,
             num_workers=min(self.training.num_workers, 4),
             world=self.world,
             device=self.device,

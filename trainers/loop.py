@@ -3,7 +3,7 @@
 It is read from top to bottom. A method or task gives a module whose `forward` returns losses by
 name; everything about when and how it is trained stands here.
 
-An update is one step of the optimiser, after `accum_iter` micro-batches on each process. Which
+An update is one step of the optimiser, after some micro-batches on each process. Which
 items an update sees follows from the seed and its number alone, and each item's randomness from
 the seed, the epoch and its index; so a run that was cut and resumed ends bit for bit (on a CPU)
 where an undisturbed one ends, with any number of loader workers.
@@ -346,15 +346,15 @@ class Trainer:
         totals: dict[str, Tensor] = {}
         names: list[str] = []
         waited, images = 0.0, 0
-        for micro in range(config.accum_iter):
+        for micro in range(config.micro_batches):
             asked = time.perf_counter()
             batch = self._next(loader)
             waited += time.perf_counter() - asked
             # what grows over the first epochs goes by it; validation has none, and sees it grown
             batch["epoch"] = torch.tensor(self.step / self.batches.updates_per_epoch)
-            last = micro == config.accum_iter - 1
+            last = micro == config.micro_batches - 1
             for name, value in self._backward(to_device(batch, self.device), sync=last).items():
-                totals[name] = totals.get(name, 0.0) + value / config.accum_iter
+                totals[name] = totals.get(name, 0.0) + value / config.micro_batches
             names += batch.get("name", [])
             images += len(next(v for v in batch.values() if isinstance(v, Tensor)))
         self.scaler.unscale_(self.optimizer)
@@ -377,7 +377,7 @@ class Trainer:
 
     def _next(self, loader: Iterator[Any]) -> dict[str, Any]:
         for batch in loader:
-            self.skipped.note(batch, self.config.batch_size)
+            self.skipped.note(batch, self.config.held)
             if batch:
                 self._spare = batch
                 return batch
@@ -393,7 +393,7 @@ class Trainer:
             with autocast(self.config, self.device):
                 parts = self.model(batch)
             loss = sum(v for k, v in parts.items() if not k.startswith("monitor/"))
-            self.scaler.scale(loss / self.config.accum_iter).backward()
+            self.scaler.scale(loss / self.config.micro_batches).backward()
         values = {"train/loss": loss.detach()}
         for name, value in parts.items():
             values["train/" + name.removeprefix("monitor/")] = value.detach()

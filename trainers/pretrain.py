@@ -190,7 +190,18 @@ def configure(argv: Sequence[str]) -> program.Parsed:
         adjust=adjust,
     )
     parsed.flat.update(task=catalog.PRETRAIN, ratio=None)
+    _check_micro_batch(name, parsed)
     return parsed
+
+
+def _check_micro_batch(name: str, parsed: program.Parsed) -> None:
+    """Refuse to cut micro-batches whose records are compared with each other."""
+    compares = catalog.METHODS[name].compares or parsed.flat.get("contrast", "none") != "none"
+    if parsed.flat["micro_batch"] and compares:
+        raise ConfigError(
+            f"`micro_batch` cannot be less than `batch_size` for `{name}`: its loss compares the "
+            "records of a micro-batch, and would be another with fewer of them"
+        )
 
 
 def main(argv: Sequence[str]) -> int:

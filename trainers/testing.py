@@ -153,7 +153,7 @@ def examine(
         trained.model.to(place),
         split,
         trained.module,
-        batch_size=trained.training.batch_size,
+        batch_size=trained.training.held,
         num_workers=num_workers,
         world=World(0, 1, 0),
         device=place,

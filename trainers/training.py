@@ -21,6 +21,11 @@ class Training:
     num_workers: int = option(0, "loader processes; 0 loads in this one", recipe=False)
     batch_size: int = option(64, "images a micro-batch and process")
     accum_iter: int = option(1, "micro-batches accumulated into one update")
+    micro_batch: int = option(
+        0,
+        "images a micro-batch really holds, where memory is short: a part of `batch_size`; 0: all",
+        recipe=False,
+    )
     epochs: int = option(0, "passes over the training set, where `steps` is 0")
     steps: int = option(0, "optimiser updates; 0 counts in epochs")
     warmup_epochs: float = option(0.0, "epochs of linear warm-up, where `warmup_steps` is 0")
@@ -61,6 +66,11 @@ class Training:
                      "threads", "seed", "lookahead_k"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ConfigError(f"`{name}` is {getattr(self, name)}; expected 0 or more")
+        if self.micro_batch < 0 or (self.micro_batch and self.batch_size % self.micro_batch):
+            raise ConfigError(
+                f"`micro_batch` is {self.micro_batch}; expected a divisor of `batch_size`, "
+                f"{self.batch_size}"
+            )
         if not self.epochs and not self.steps:
             raise ConfigError("`epochs` and `steps` are both 0; one must say how long to train")
         if not 0 < self.layer_decay <= 1:
@@ -71,3 +81,13 @@ class Training:
             raise ConfigError(f"`ema_decay` is {self.ema_decay}; expected in [0, 1)")
         if not 0 < self.lookahead_alpha <= 1:
             raise ConfigError(f"`lookahead_alpha` is {self.lookahead_alpha}; expected in (0, 1]")
+
+    @property
+    def held(self) -> int:
+        """Images that a process holds at once: those of a micro-batch."""
+        return self.micro_batch or self.batch_size
+
+    @property
+    def micro_batches(self) -> int:
+        """How many micro-batches of a process make one update."""
+        return self.accum_iter * (self.batch_size // self.held)

@@ -396,3 +396,34 @@ def test_a_training_that_waits_for_room_can_be_stopped(
     with pytest.raises(loop.Stopped):
         train(small_disk / "run", validate=validate)
     assert not (small_disk / "run" / checkpoints.LAST).exists()
+
+
+def still() -> Line:
+    """The same network each time, without anything drawn in training."""
+    torch.manual_seed(1)
+    return Line(dropout=0.0)
+
+
+@pytest.mark.parametrize("micro", [1, 2])
+def test_smaller_micro_batches_make_the_same_updates(tmp_path: Path, micro: int) -> None:
+    whole, _ = train(tmp_path / "whole", model=still(), accum_iter=2, seed=3)
+    again, _ = train(tmp_path / "again", model=still(), accum_iter=2, micro_batch=micro, seed=3)
+    assert losses(tmp_path / "again") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_training_goes_on_with_smaller_micro_batches(tmp_path: Path) -> None:
+    whole, _ = train(tmp_path / "whole", model=still())
+    with pytest.raises(loop.Stopped):
+        train(tmp_path / "cut", model=still(), validate=stop_at(7), eval_every=1)
+    last = str(tmp_path / "cut" / checkpoints.LAST)
+    resumed, finished = train(tmp_path / "cut", model=still(), micro_batch=2, resume=last)
+    assert finished.step == 21
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(resumed.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_micro_batch_is_a_part_of_the_batch() -> None:
+    with pytest.raises(ConfigError, match="a divisor of `batch_size`, 64"):
+        Training(epochs=1, micro_batch=24)

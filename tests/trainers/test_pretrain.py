@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 
 from trainers import checkpoints, weights
-from trainers.pretrain import main
+from trainers.config import ConfigError
+from trainers.pretrain import configure, main
 
 TINY = (
     "--preset quick --image_px 32 --patch_px 8 --embed_dim 24 --num_heads 2 --depth 12 "
@@ -189,3 +190,25 @@ def test_the_notebooks_own_options_run_unchanged(records: Path, tmp_path: Path) 
     assert config["pretrained"] == str(mae)
     result = json.loads((tmp_path / "work_dir" / "result.json").read_text())
     assert result["encoder"]["sha256"] == checkpoints.sha256(mae)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--method", "convirt"],
+        ["--method", "refers"],
+        ["--method", "mrm+infonce"],
+        ["--method", "mrm", "--contrast", "infonce"],
+    ],
+)
+def test_micro_batches_whose_records_are_compared_are_not_cut(options: list[str]) -> None:
+    given = ["--preset", "quick", "--batch_size", "16", "--micro_batch", "8"]
+    with pytest.raises(ConfigError, match="compares the records of a micro-batch"):
+        configure([*options, *given])
+
+
+def test_what_a_micro_batch_holds_is_no_part_of_the_recipe() -> None:
+    line = ["--method", "mrm", "--preset", "quick", "--batch_size", "16"]
+    cut = configure([*line, "--micro_batch", "8"]).flat
+    assert cut["recipe"] == configure(line).flat["recipe"]
+    assert cut["micro_batch"] == 8

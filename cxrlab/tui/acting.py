@@ -15,7 +15,8 @@ from sqlite_utils import Database
 from cxrlab import agent, launch, text
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
-from cxrlab.tui import telling
+from cxrlab.tui import telling, words
+from cxrlab.tui.words import tr
 from store import runs
 from store.db import StoreError
 from store.runs import Run
@@ -25,11 +26,15 @@ MOST_NAMED = 3
 
 
 class Act(NamedTuple):
-    """Something that can be done to runs."""
+    """Something that can be done to runs; its words are English and are translated where told."""
 
     verb: str
-    past: str
+    asks: str
+    """The title of the question before it."""
     done: str
+    """What is said of runs to which it was done."""
+    refused: str
+    """What is said where no run lets it be done."""
     states: tuple[str, ...]
     """The states in which a run lets it be done."""
     warning: str = ""
@@ -39,17 +44,31 @@ class Act(NamedTuple):
 ACTS = {
     "stop": Act(
         "stop",
-        "stopped",
-        "asked to stop",
+        "Stop {what}?",
+        "{runs} asked to stop",
+        "only {states} runs can be stopped",
         ("running", *runs.WAITING),
         "Those that run finish their step and write a checkpoint; `r` lets them go on later.",
     ),
-    "resume": Act("resume", "resumed", "queued to go on", ("stopped", "lost")),
-    "retry": Act("retry", "tried again", "queued to try again", ("failed", "stopped", "lost")),
+    "resume": Act(
+        "resume",
+        "Resume {what}?",
+        "{runs} queued to go on",
+        "only {states} runs can be resumed",
+        ("stopped", "lost"),
+    ),
+    "retry": Act(
+        "retry",
+        "Retry {what}?",
+        "{runs} queued to try again",
+        "only {states} runs can be tried again",
+        ("failed", "stopped", "lost"),
+    ),
     "remove": Act(
         "remove",
-        "removed",
-        "removed",
+        "Remove {what}?",
+        "{runs} removed",
+        "only {states} runs can be removed",
         (*runs.WAITING, *runs.ENDED),
         "Their rows and folders go for good, checkpoints included.",
     ),
@@ -71,21 +90,35 @@ def question(act: Act, chosen: Sequence[Run], size: int | None = None) -> tuple[
     """
     fit = fitting(act, chosen)
     counted = [
-        f"{sum(run.state == state for run in fit):,} {state}"
+        f"{sum(run.state == state for run in fit):,} {tr(state)}"
         for state in runs.STATES
         if any(run.state == state for run in fit)
     ]
-    lines = [", ".join(counted), act.warning]
+    lines = [words.listed(counted), tr(act.warning)]
     if size is not None:
-        lines.insert(1, f"{text.size(size)} on the disk")
+        lines.insert(1, tr("{size} on the disk").format(size=text.size(size)))
     left = len(chosen) - len(fit)
     if left:
-        be = "is" if left == 1 else "are"
-        lines.append(f"{left:,} more {be} left alone: their state does not allow it.")
+        alone = (
+            tr("{n} more is left alone: its state does not allow it.")
+            if left == 1
+            else tr("{n} more are left alone: their state does not allow it.")
+        )
+        lines.append(alone.format(n=f"{left:,}"))
     if len(fit) == 1:
-        lines[0] = f"{telling.name(fit[0])}, {fit[0].state}"
-    which = fit[0].id if len(fit) == 1 else text.plural(len(fit), "run")
-    return f"{act.verb.capitalize()} {which}?", "\n".join(lines)
+        lines[0] = words.listed([telling.name(fit[0]), tr(fit[0].state)])
+    which = fit[0].id if len(fit) == 1 else words.counted(len(fit), "run")
+    return tr(act.asks).format(what=which), "\n".join(lines)
+
+
+def refusal(act: Act, chosen: Sequence[Run]) -> str:
+    """Return why it can be done to none of the runs."""
+    which = tr("none fits")
+    if len(chosen) == 1:
+        state = tr(chosen[0].state)
+        which = tr("{run} is {state}").format(run=chosen[0].id, state=state)
+    states = words.listed([tr(state) for state in act.states])
+    return f"{which}: {tr(act.refused).format(states=states)}"
 
 
 def freed(chosen: Iterable[Run], lab: Lab) -> int:
@@ -114,9 +147,10 @@ def carry_out(lab: Lab, db: Database, act: Act, chosen: Iterable[Run]) -> str:
             refused.append(f"{run.id}: {error}")
     if done and act.verb in ("resume", "retry"):
         agent.ensure_agent(lab)
-    lines = [f"{text.plural(done, 'run')} {act.done}"]
+    lines = [tr(act.done).format(runs=words.counted(done, "run"))]
     if refused:
-        lines += [f"{text.plural(len(refused), 'run')} not:", *refused[:MOST_NAMED]]
+        left = tr("{runs} not:").format(runs=words.counted(len(refused), "run"))
+        lines += [left, *refused[:MOST_NAMED]]
     return "\n".join(lines)
 
 

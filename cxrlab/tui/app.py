@@ -35,6 +35,7 @@ from cxrlab.tui import (
     palette,
     reading,
     remembered,
+    sentences,
     telling,
     terminal,
     themes,
@@ -222,7 +223,7 @@ class CxrlabApp(App[str]):
         seen = top.run_id if isinstance(top, RunScreen) and self.app_focus else ""
         new = [run for run in message.runs if run.id != seen]
         if new and self.lab.settings.notify.bell:
-            told = ", ".join(f"{run.state}: {telling.name(run)}" for run in new)
+            told = ", ".join(f"{tr(run.state)}: {telling.name(run)}" for run in new)
             self.to_terminal(bell.RING + bell.titled(told))
 
     def on_app_focus(self) -> None:
@@ -263,7 +264,8 @@ class CxrlabApp(App[str]):
         counts = [f"{sign} {tr(state)}" for state, sign in signs.items()]
         short = "  ".join(signs.values())
         still = time.monotonic() - self._last_beat
-        warning = f"! disk silent for {text.duration(still)}" if still > STILL_S else ""
+        silent = f"! {tr('disk silent for {time}').format(time=text.duration(still))}"
+        warning = silent if still > STILL_S else ""
         for bar in screen.query(TopBar):
             bar.say("  ".join(counts) or tr("nothing under way"), short=short, warning=warning)
         quiet_s = time.monotonic() - self._last_gpus
@@ -313,29 +315,32 @@ class CxrlabApp(App[str]):
     def _ask_to_stop(self, message: messages.StopRun) -> None:
         run = message.run
         if run.state not in ("running", "queued", "blocked"):
-            self._say(f"{run.id} is {run.state}: there is nothing to stop", severity="warning")
+            said = tr("{run} is {state}: there is nothing to stop")
+            self._say(said.format(run=run.id, state=tr(run.state)), severity="warning")
             return
         running = (
-            "It finishes its step and writes a checkpoint; `r` lets it go on later."
+            tr("It finishes its step and writes a checkpoint; `r` lets it go on later.")
             if run.state == "running"
-            else "It has not started; `r` queues it again."
+            else tr("It has not started; `r` queues it again.")
         )
+        what = words.listed([telling.name(run), tr(run.state)])
         self.push_screen(
-            Question(f"Stop {run.id}?", f"{telling.name(run)}, {run.state}.\n{running}"),
+            Question(tr("Stop {what}?").format(what=run.id), f"{what}\n{running}"),
             lambda yes: self._stop(run) if yes else None,
         )
 
     def _stop(self, run: Run) -> None:
-        told = f"{run.id} has been stopped" if run.state != "running" else ""
-        self._say(f"{run.id} is asked to stop", severity="information")
+        stopped = tr("{run} has been stopped").format(run=run.id)
+        told = stopped if run.state != "running" else ""
+        self._say(tr("{run} is asked to stop").format(run=run.id), severity="information")
         self._act(lambda db: launch.stop(self.lab, db, run), told)
 
     @on(messages.ResumeRun)
     def _resume_run(self, message: messages.ResumeRun) -> None:
         run = message.run
         if run.state not in ("stopped", "lost"):
-            why = "`stopped` and `lost` runs can be resumed"
-            self._say(f"{run.id} is {run.state}; {why}", severity="warning")
+            said = tr("{run} is {state}; stopped and lost runs can be resumed")
+            self._say(said.format(run=run.id, state=tr(run.state)), severity="warning")
             return
         self._resume(run)
 
@@ -344,7 +349,7 @@ class CxrlabApp(App[str]):
             launch.resume(self.lab, db, run)
             agent.ensure_agent(self.lab)
 
-        self._act(again, f"{run.id} is queued to go on")
+        self._act(again, tr("{run} is queued to go on").format(run=run.id))
 
     @on(messages.ActOnRuns)
     def _act_on_runs(self, message: messages.ActOnRuns) -> None:
@@ -355,26 +360,28 @@ class CxrlabApp(App[str]):
     def _open_note_form(self, message: messages.OpenNoteForm) -> None:
         entry = message.entry
         if entry is None:
-            form = NoteForm("Write down", message.kind)
+            form = NoteForm(tr("Write down"), message.kind)
         else:
-            form = NoteForm(f"Edit {entry.kind} {entry.id}", entry.kind, entry.text, fixed=True)
+            title = tr("Edit {entry}").format(entry=f"{tr(entry.kind)} {entry.id}")
+            form = NoteForm(title, entry.kind, entry.text, fixed=True)
         self.push_screen(form, lambda answer: self._write_note(entry, answer))
 
     def _write_note(self, entry: Entry | None, answer: tuple[str, str] | None) -> None:
         if answer is None:
             return
-        kind, words = answer
+        kind, written = answer
         if entry is None:
-            self._act(lambda db: lists.add_note(db, kind, words, at=self.clock()), "")
+            self._act(lambda db: lists.add_note(db, kind, written, at=self.clock()), "")
         else:
-            self._act(lambda db: lists.rewrite_note(db, entry, words), "")
+            self._act(lambda db: lists.rewrite_note(db, entry, written), "")
 
     @on(messages.AskToDrop)
     def _ask_to_drop(self, message: messages.AskToDrop) -> None:
         entry = message.entry
-        words = "\n".join(harmless(line, 200) for line in entry.text.splitlines()[:6])
+        lines = "\n".join(harmless(line, 200) for line in entry.text.splitlines()[:6])
+        title = tr("Drop {entry} for good?").format(entry=f"{tr(entry.kind)} {entry.id}")
         self.push_screen(
-            Question(f"Drop {entry.kind} {entry.id} for good?", words),
+            Question(title, lines),
             lambda yes: self._act(lambda db: lists.drop_note(db, entry), "") if yes else None,
         )
 
@@ -447,8 +454,11 @@ class CxrlabApp(App[str]):
         lines = []
         for one in message.launched:
             ratio = "" if one.ratio is None else f" {one.ratio} %"
-            what = one.state if one.new else f"{one.state}, {one.why}"
-            lines.append(f"{one.id} {one.method} {one.task}{ratio} seed {one.seed}: {what}")
+            what = tr(one.state)
+            if not one.new:
+                what = words.listed([what, sentences.said(one.why)])
+            seed = tr("seed {n}").format(n=one.seed)
+            lines.append(f"{one.id} {one.method} {one.task}{ratio} {seed}: {what}")
         self._say("\n".join(lines[:10]), severity="information")
 
     def _say(self, what: str, hint: str = "", *, severity: Any = "error") -> None:
@@ -460,7 +470,7 @@ class CxrlabApp(App[str]):
     def action_keys(self) -> None:
         screen = self.screen
         if not isinstance(screen, Help):
-            self.push_screen(Help(screen.title or "this screen", keys_of(screen)))
+            self.push_screen(Help(screen.title or "", keys_of(screen)))
 
     def action_turn_language(self) -> None:
         """Begin anew in the other language: what has been drawn is full of words of this one."""

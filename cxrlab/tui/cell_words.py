@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from cxrlab import grid, ranking, text
 from cxrlab.harmless import harmless
+from cxrlab.tui import sentences, words
 from cxrlab.tui.widgets.table import Column, Part
+from cxrlab.tui.words import tr
 from trainers.catalog import METHODS, PRETRAIN, TASKS
 
 MARKED = "◆"
@@ -34,26 +37,29 @@ def what(place: Mark) -> str:
 
 def copies_of(cell: grid.Cell) -> list[tuple[str, str]]:
     """Return what can be copied of a cell: its text, and the commands that show and launch it."""
-    words = [cell.task, *([] if cell.ratio is None else [str(cell.ratio)]), cell.metric]
-    found = [("cell", cell.text()), ("show", f"cxrlab show {'/'.join([cell.method, *words])}")]
+    place = [cell.task, *([] if cell.ratio is None else [str(cell.ratio)]), cell.metric]
+    found = [
+        (tr("cell"), cell.text()),
+        (tr("show"), f"cxrlab show {'/'.join([cell.method, *place])}"),
+    ]
     if cell.number() not in ("", cell.text()):
-        found.insert(1, ("number", cell.number()))
+        found.insert(1, (tr("number"), cell.number()))
     if cell.state != "none":
         ratio = "" if cell.ratio is None else f" --ratio {cell.ratio}"
         task = "" if cell.task == PRETRAIN else f" --task {cell.task}"
-        found.append(("launch", f"cxrlab launch {cell.method}{task}{ratio}"))
+        found.append((tr("launch"), f"cxrlab launch {cell.method}{task}{ratio}"))
     if cell.paper is not None:
-        found.append(("source", cell.paper_source))
+        found.append((tr("source"), cell.paper_source))
     return found
 
 
 def columns_of(shown: grid.Grid, rows: Sequence[Sequence[Sequence[Part]]]) -> list[Column]:
     """Return the table's columns, each as wide as its widest cell."""
     names = [row[0][0][0] for row in rows]
-    columns = [Column("method", max([10, *map(len, names)]))]
+    columns = [Column(tr("method"), max([10, *map(len, names)]))]
     for i, column in enumerate(shown.columns, start=1):
         above, below = column.heading()
-        cells = [sum(len(part) for part, _ in row[i]) for row in rows]
+        cells = [sum(cell_len(part) for part, _ in row[i]) for row in rows]
         alone = sum(c.heading()[0] == above for c in shown.columns) == 1
         widest = max([len(below), len(above) if alone else 0, 9, *cells])
         columns.append(Column(below, widest, group=above))
@@ -82,10 +88,9 @@ def parts_of(cell: grid.Cell, *, best: bool, marked: bool = False) -> list[Part]
     if cell.number():
         parts.append((cell.number(), "best" if best else ""))
     if cell.stale:
-        parts.append((" stale", "lost"))
+        parts.append((f" {tr('stale')}", "lost"))
     if cell.under_way():
-        sign = text.STATES[cell.state].symbol
-        parts.append((f"{' ' if parts else ''}{sign} {cell.under_way()}", cell.state))
+        parts.append((f"{' ' if parts else ''}{under_way(cell)}", cell.state))
     if not parts:
         parts.append((grid.EMPTY, "dim"))
     if cell.bracket():
@@ -96,37 +101,64 @@ def parts_of(cell: grid.Cell, *, best: bool, marked: bool = False) -> list[Part]
 def detail_of(cell: grid.Cell) -> Text:
     """Return two or three lines on a cell: what it is, what is known, what the paper says."""
     said = Text(no_wrap=True, overflow="ellipsis")
-    title = PRETRAIN if cell.task == PRETRAIN else TASKS[cell.task].title
-    ratio = "" if cell.ratio is None else f", {cell.ratio} % of the labels"
-    said.append(f"{METHODS[cell.method].title}", "bold").append(f" · {title}{ratio}\n")
+    method, dot, task = title_of(cell).partition(" · ")
+    said.append(method, "bold").append(f"{dot}{task}\n")
     said.append(_known(cell))
     if cell.paper is not None:
-        source = harmless(cell.paper_source)
-        said.append(f"\npaper {text.metric(cell.paper, cell.unit)}: {source}", "dim")
+        said.append(f"\n{paper_of(cell)}", "dim")
     return said
+
+
+def title_of(cell: grid.Cell) -> str:
+    """Return what a cell is, in full."""
+    task = tr(PRETRAIN) if cell.task == PRETRAIN else TASKS[cell.task].title
+    said = f"{METHODS[cell.method].title} · {task}"
+    if cell.ratio is not None:
+        said = words.listed([said, tr("{n} % of the labels").format(n=cell.ratio)])
+    return said
+
+
+def under_way(cell: grid.Cell) -> str:
+    """Return the state of the run that is not finished, with its sign and how far it is."""
+    told = cell.under_way()  # the state and, of a running one, its share
+    return f"{text.STATES[cell.state].symbol} {tr(cell.state)}{told.removeprefix(cell.state)}"
+
+
+def interval_of(cell: grid.Cell) -> str:
+    """Return the 95 % interval of a cell that has one."""
+    low, high = text.metric(cell.low, cell.unit), text.metric(cell.high, cell.unit)
+    return tr("95 % interval {low} to {high}").format(low=low, high=high)
+
+
+def paper_of(cell: grid.Cell) -> str:
+    """Return the paper's number with its source."""
+    return f"{tr('paper')} {text.metric(cell.paper, cell.unit)}: {harmless(cell.paper_source)}"
 
 
 def _known(cell: grid.Cell) -> str:
     if cell.state == "none":
-        return "a baseline: its encoder is taken as it is"
+        return tr("a baseline: its encoder is taken as it is")
     parts = []
     if cell.number_told is not None:
         told = cell.number_told
-        parts.append(f"{cell.metric} {cell.number()}, copied from {harmless(told.source)}")
-        parts.append(f"line {told.line}, no run behind it")
-        parts += [harmless(flaw) for flaw in told.flaws]
+        copied = tr("copied from {file}, line {n}, no run behind it")
+        place = copied.format(file=harmless(told.source), n=told.line)
+        parts.append(words.listed([f"{cell.metric} {cell.number()}", place]))
+        parts += [harmless(sentences.said(flaw)) for flaw in told.flaws]
     elif cell.value is not None and cell.metric != "time":
         parts.append(f"{cell.metric} {cell.number()}")
         if cell.low is not None and cell.high is not None:
-            low, high = text.metric(cell.low, cell.unit), text.metric(cell.high, cell.unit)
-            parts.append(f"95 % interval {low} to {high}")
-        parts.append(f"{cell.preset} preset, recipe {cell.recipe[:8]}")
+            parts.append(interval_of(cell))
+        recipe = tr("{preset} preset, recipe {recipe}")
+        parts.append(recipe.format(preset=harmless(cell.preset), recipe=cell.recipe[:8]))
         if cell.others:
-            parts.append(f"{cell.others} more, which differ in {', '.join(cell.differs)}")
+            differs = words.listed([tr(each) for each in cell.differs])
+            others = tr("{n} more, which differ in {what}")
+            parts.append(others.format(n=cell.others, what=differs))
     elif cell.value is not None:
-        parts.append(f"took {cell.number()}")
+        parts.append(tr("took {time}").format(time=cell.number()))
     if cell.stale:
-        parts.append(f"stale: {harmless(cell.stale)}")
+        parts.append(f"{tr('stale')}: {harmless(sentences.said(cell.stale))}")
     if cell.under_way():
-        parts.append(f"{text.STATES[cell.state].symbol} {cell.under_way()}")
-    return " · ".join(parts) or "nothing has run here; `l` launches it"
+        parts.append(under_way(cell))
+    return " · ".join(parts) or tr("nothing has run here; `l` launches it")

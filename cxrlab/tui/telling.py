@@ -15,6 +15,7 @@ from rich.text import Text
 from cxrlab import restricted, text
 from cxrlab.harmless import cut, harmless
 from cxrlab.tui.reading import Compared, RunView
+from cxrlab.tui.words import tr
 from store.results import Result
 from store.runs import Run
 from trainers.catalog import METHODS, TASKS
@@ -24,6 +25,11 @@ def name(run: Run) -> str:
     """Return what a run is: `deep_mrm · siim 10 % · seed 0`."""
     ratio = "" if run.ratio is None else f" {run.ratio} %"
     return harmless(f"{run.method} · {run.task}{ratio} · seed {run.seed}")
+
+
+def preset(run: Run) -> str:
+    """Return by which preset a run was made."""
+    return harmless(tr("{preset} preset").format(preset=run.preset))
 
 
 def title(run: Run, *, width: int) -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from cxrlab.harmless import cut, harmless
@@ -43,14 +44,14 @@ def welcome_text(places: Sequence[Place], lacking: Sequence[str], *, width: int)
 def _data(places: Sequence[Place], width: int) -> Text:
     """Return the data sets with a sign each, in as many lines as they take."""
     head = tr("data") + " "
-    said, at = Text(head, "dim"), len(head)
+    said, at = Text(head, "dim"), cell_len(head)
     for place in places:
         sign = "✓" if place.found else "✗" if place.where else "·"
         word = f" {sign} {harmless(place.name)} "
-        if at + len(word) > width:
-            said.append("\n" + " " * len(head))
-            at = len(head)
+        if at + cell_len(word) > width:
+            said.append("\n" + " " * cell_len(head))
+            at = cell_len(head)
         said.append(word, "" if place.found else "dim")
-        at += len(word)
+        at += cell_len(word)
     signs = tr("✓ there  ✗ named, and not there  · not in cxrlab.toml")
-    return said.append(f"\n{' ' * (len(head) + 1)}{cut(signs, width - len(head))}", "dim")
+    return said.append(f"\n{' ' * (cell_len(head) + 1)}{cut(signs, width - cell_len(head))}", "dim")

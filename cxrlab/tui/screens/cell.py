@@ -18,7 +18,7 @@ from textual.widgets import Static
 from cxrlab import grid, text
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import pages, reading, telling
+from cxrlab.tui import cell_words, pages, reading, sentences, telling, words
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import (
     OpenLaunch,
@@ -32,8 +32,8 @@ from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Column, Part, Row, Table
+from cxrlab.tui.words import tr
 from store.runs import Run
-from trainers.catalog import METHODS, PRETRAIN, TASKS
 
 
 class CellScreen(Screen[None]):
@@ -92,7 +92,7 @@ class CellScreen(Screen[None]):
         self.query_one("#cell-title", Static).update(cell_title(view.cell))
         rows = [row_of(behind, view.cell, now=self._clock()) for behind in view.behind]
         table = self.query_one(Table)
-        table.empty = "no run of this cell yet: `l` launches one"
+        table.empty = tr("no run of this cell yet: `l` launches one")
         if before is not None and table.row:
             ids = [behind.run.id for behind in view.behind]
             table.row = ids.index(before.id) if before.id in ids else 0
@@ -143,9 +143,10 @@ class CellScreen(Screen[None]):
     def action_gap(self) -> None:
         cell = self._cell
         if cell.paper is None:
-            self.notify(f"no paper's number of {self._called} is known", markup=False)
+            said = tr("no paper's number of {cell} is known").format(cell=self._called)
+            self.notify(said, markup=False)
             return
-        title = f"{cell.method} and its paper"
+        title = tr("{method} and its paper").format(method=cell.method)
         self.post_message(OpenPage(title, lambda: pages.distance(self._lab, cell)))
 
     def action_compare(self) -> None:
@@ -159,7 +160,7 @@ class CellScreen(Screen[None]):
         self._marked = None
         self._draw_marks()
         names = (marked, run.id)
-        title = f"{names[0]} and {names[1]}"
+        title = tr("{a} and {b}").format(a=names[0], b=names[1])
         self.post_message(OpenPage(title, lambda: pages.compared(self._lab, names, None)))
 
     def _draw_marks(self) -> None:
@@ -180,46 +181,46 @@ class CellScreen(Screen[None]):
 
 def cell_title(cell: grid.Cell) -> Text:
     """Return what the cell is, its number with its floor, and the paper's with its source."""
-    title = PRETRAIN if cell.task == PRETRAIN else TASKS[cell.task].title
-    ratio = "" if cell.ratio is None else f", {cell.ratio} % of the labels"
-    said = Text().append(METHODS[cell.method].title, "bold").append(f" · {title}{ratio}\n", "bold")
-    said.append(f"{cell.metric}  ").append(cell.number() or "no number yet", "bold")
+    said = Text().append(f"{cell_words.title_of(cell)}\n", "bold")
+    said.append(f"{cell.metric}  ").append(cell.number() or tr("no number yet"), "bold")
     if cell.low is not None and cell.high is not None:
-        low, high = text.metric(cell.low, cell.unit), text.metric(cell.high, cell.unit)
-        said.append(f"  95 % interval {low} to {high}")
+        said.append(f"  {cell_words.interval_of(cell)}")
     if cell.floor is not None:
-        said.append(f"  predicting nothing: {text.metric(cell.floor, cell.unit)}")
+        floor = text.metric(cell.floor, cell.unit)
+        said.append(f"  {tr('predicting nothing')}: {floor}")
     if cell.other:
-        said.append(f"  not comparable with its column: other {cell.other}")
+        other = tr("not comparable with its column: other {what}")
+        said.append(f"  {other.format(what=tr(cell.other))}")
     if cell.under_way():
-        said.append(f"  {text.STATES[cell.state].symbol} {cell.under_way()}")
+        said.append(f"  {cell_words.under_way(cell)}")
     if cell.stale:
-        said.append(f"\nstale: {harmless(cell.stale)}")
+        said.append(f"\n{tr('stale')}: {harmless(sentences.said(cell.stale))}")
     if cell.others:
-        said.append(f"\n{cell.others} more, not averaged: other {', '.join(cell.differs)}")
+        others = tr("{n} more, not averaged: other {what}")
+        differs = words.listed([tr(each) for each in cell.differs])
+        said.append(f"\n{others.format(n=cell.others, what=differs)}")
     for number in cell.notebook:
-        flaws = "".join(f"; {flaw}" for flaw in number.flaws)
-        place = f"{number.source}:{number.line}"
-        said.append(f"\nnotebook {harmless(f'{number.said} ({place}, {number.origin}){flaws}')}")
+        flaws = "".join(f"; {sentences.said(flaw)}" for flaw in number.flaws)
+        place = f"{number.source}:{number.line}, {tr(number.origin)}"
+        said.append(f"\n{tr('notebook')} {harmless(f'{number.said} ({place}){flaws}')}")
     if cell.paper is not None:
-        source = harmless(cell.paper_source)
-        said.append(f"\npaper {text.metric(cell.paper, cell.unit)}: {source}", "dim")
+        said.append(f"\n{cell_words.paper_of(cell)}", "dim")
     return said
 
 
 def columns_of(cell: grid.Cell) -> list[Column]:
     """Return the columns; 79 cells in all."""
-    metric = "value" if cell.metric == "time" else cell.metric
+    metric = tr("value") if cell.metric == "time" else cell.metric
     return [
         Column("", 1),
-        Column("run", 6),
-        Column("state", 11),
-        Column("seed", 4, right=True),
+        Column(tr("run"), 6),
+        Column(tr("state"), 11),
+        Column(tr("seed"), 4, right=True),
         Column(metric, 7, right=True),
         Column("95 %", 12),
-        Column("preset", 6),
-        Column("recipe", 8),
-        Column("queued", 14, grows=True),
+        Column(tr("preset"), 6),
+        Column(tr("recipe"), 8),
+        Column(tr("since"), 14, grows=True),
     ]
 
 
@@ -235,13 +236,13 @@ def row_of(behind: reading.Behind, cell: grid.Cell, *, now: float) -> Row:
     row: list[Sequence[Part]] = [
         [("●" if counted else "", "succeeded")],
         [(run.id, "strong")],
-        [(text.state(run.state), run.state)],
+        [(sentences.state(run.state), run.state)],
         [(str(run.seed), "")],
         [(number, "strong")],
         [(span, "dim")],
         [(harmless(run.preset), "")],
         [(run.recipe[:8], "dim")],
-        [(text.ago(run.created, now), "dim")],
+        [(words.ago(run.created, now), "dim")],
     ]
     return row
 
@@ -251,16 +252,16 @@ def checkpoints_of(behind: reading.Behind, *, root: Path) -> Text:
     said = Text(no_wrap=True, overflow="ellipsis")
     said.append(telling.name(behind.run), "bold")
     if behind.run.reason:
-        said.append(f"  {harmless(behind.run.reason)}", "dim")
+        said.append(f"  {harmless(sentences.said(behind.run.reason))}", "dim")
     for saved in behind.saved[:4]:
-        step = "" if saved.step is None else f" at step {saved.step:,}"
-        said.append(f"\n{harmless(saved.kind):<8}{step}  ").append(
+        step = "" if saved.step is None else f" {tr('at step {n}').format(n=f'{saved.step:,}')}"
+        said.append(f"\n{words.padded(harmless(saved.kind), 8)}{step}  ").append(
             telling.within(saved.path, root), "dim"
         )
     if not behind.saved:
-        said.append("\nno checkpoint yet", "dim")
+        said.append(f"\n{tr('no checkpoint yet')}", "dim")
     for label, told in made_of(behind, root=root):
-        said.append(f"\n{label:<12}").append(harmless(told), "dim")
+        said.append(f"\n{words.padded(label, 12)}").append(harmless(told), "dim")
     return said
 
 
@@ -270,22 +271,28 @@ def made_of(behind: reading.Behind, *, root: Path) -> list[tuple[str, str]]:
     if member is None:
         return []
     data = member.data
-    parts = [f"version {data['version']}"] if data.get("version") else []
-    parts += [f"fingerprint {data['fingerprint'][:12]}"] if data.get("fingerprint") else []
+    parts = [f"{tr('version')} {data['version']}"] if data.get("version") else []
+    parts += [f"{tr('fingerprint')} {data['fingerprint'][:12]}"] if data.get("fingerprint") else []
     splits = data.get("split_sha256") or {}
-    parts += ["split " + ", ".join(f"{name} {digest[:8]}" for name, digest in splits.items())
-              ] if splits else []  # fmt: skip
+    if splits:
+        digests = ", ".join(f"{name} {digest[:8]}" for name, digest in splits.items())
+        parts.append(f"{tr('split')} {digests}")
     start = member.encoder or {}
     digest = f"  sha256 {start['sha256'][:12]}" if start.get("sha256") else ""
-    where_from = f"of run {start['run']}" if start.get("run") else str(start.get("path") or "")
+    where_from = (
+        tr("of run {run}").format(run=start["run"])
+        if start.get("run")
+        else str(start.get("path") or "")
+    )
+    changes = f" {tr('with changes')}" if member.uncommitted else ""
     told = [
-        ("recipe", behind.run.recipe[:12] if parts or member.commit else ""),
-        ("data", "; ".join(parts)),
-        ("encoder", f"{where_from}{digest}" if digest else ""),
+        (tr("recipe"), behind.run.recipe[:12] if parts or member.commit else ""),
+        (tr("data"), "; ".join(parts)),
+        (tr("encoder"), f"{where_from}{digest}" if digest else ""),
         (
-            "predictions",
+            tr("predictions"),
             telling.within(Path(member.predictions), root) if member.predictions else "",
         ),
-        ("commit", member.commit and member.commit[:12] + " with changes" * member.uncommitted),
+        (tr("commit"), member.commit and member.commit[:12] + changes),
     ]
     return [(label, text) for label, text in told if text]

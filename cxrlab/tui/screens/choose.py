@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -39,7 +40,7 @@ class Choose(ModalScreen[str | None]):
             yield Static(Text(tr("Enter  choose     Esc  back")), classes="keys")
 
     def on_mount(self) -> None:
-        width = max(len(word) for word, _ in self._options)
+        width = max(cell_len(word) for word, _ in self._options)
         rows = [[[(word, "dim")], [(harmless(value), "")]] for word, value in self._options]
         table = self.query_one(Table)
         table.show([Column("", width), Column("", 40, grows=True)], rows, count=len(rows))

@@ -19,6 +19,7 @@ from textual.widgets import Static
 from cxrlab.checkup import SIGNS, Finding, Level
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
+from cxrlab.tui import sentences
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
@@ -163,7 +164,7 @@ def title_of(looked: Looked) -> Text:
         number = sum(finding.level == level for finding in looked.found)
         if number:
             style = "bold" if level in ("missing", "warning") else ""
-            said.append(f"{SIGNS[level]} {number} {tr(level)}", style).append("   ")
+            said.append(f"{SIGNS[level]} {number} {tr(level, 'level')}", style).append("   ")
     if looked.trouble:
         said.append(f"{SIGNS['missing']} {harmless(looked.trouble)}", "bold")
     elif not looked.over:
@@ -184,9 +185,9 @@ def row_of(finding: Finding) -> Row:
     """Return a finding's cells; a sign and a word say how it is."""
     style = STYLES[finding.level]
     return [
-        [(f"{SIGNS[finding.level]} {tr(finding.level)}", style)],
+        [(f"{SIGNS[finding.level]} {tr(finding.level, 'level')}", style)],
         [(harmless(finding.what), "strong" if finding.level in ("missing", "warning") else "")],
-        [(harmless(finding.says), "dim" if finding.level == "ok" else "")],
+        [(harmless(sentences.said(finding.says)), "dim" if finding.level == "ok" else "")],
     ]
 
 
@@ -194,9 +195,9 @@ def detail_of(finding: Finding) -> Text:
     """Return a finding in full, and below it the line that fixes it."""
     said = Text()
     said.append(f"{harmless(finding.what)}  ", "bold")
-    said.append(f"{SIGNS[finding.level]} {tr(finding.level)}\n", "dim")
-    said.append(harmless(finding.says))
+    said.append(f"{SIGNS[finding.level]} {tr(finding.level, 'level')}\n", "dim")
+    said.append(harmless(sentences.said(finding.says)))
     if finding.fix:
         said.append("\n\n").append(tr("fix"), "dim").append("  ")
-        said.append(harmless(finding.fix), "bold")
+        said.append(harmless(sentences.said(finding.fix)), "bold")
     return said

@@ -18,7 +18,8 @@ from cxrlab import text
 from cxrlab.gpus import Gpu
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import telling
+from cxrlab.tui import sentences, telling, words
+from cxrlab.tui.gpu_signs import COUNTED, SIGNS, names
 from cxrlab.tui.history import History, moment
 from cxrlab.tui.messages import GpusRead, OpenRun
 from cxrlab.tui.widgets.bar import TopBar
@@ -26,27 +27,7 @@ from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import QUIET_S, GpuStrip
 from cxrlab.tui.widgets.table import Column, Part, Row, Table
 from cxrlab.tui.words import tr
-from cxrlab.whose import Card, Word
-
-COUNTED: dict[Word, str] = {
-    "ours": "ours",
-    "others": "others'",
-    "free": "free",
-    "settling": "free, watched before use",
-    "mig": "in MIG mode",
-    "left out": "not for runs",
-    "gone": "gone",
-}
-SIGNS: dict[Word, tuple[str, str]] = {
-    "ours": ("▶", "running"),
-    "others": ("×", ""),
-    "free": (" ", "dim"),
-    "settling": ("◌", "dim"),
-    "mig": ("-", "dim"),
-    "left out": ("-", "dim"),
-    "gone": ("?", "lost"),
-}
-"""The sign of each word, and the style of both."""
+from cxrlab.whose import Card
 
 WIDE = 134
 MOST_PROCESSES = 30
@@ -83,7 +64,7 @@ class GpusScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar("gpus", lab=self._lab.root.name)
-        yield Static("asking the driver …", id="gpus-title", classes="line", markup=False)
+        yield Static(tr("asking the driver …"), id="gpus-title", classes="line", markup=False)
         yield Table(cursor="row", frozen=1, id="gpus-table")
         yield Static(id="processes")
         with Vertical(id="foot"):
@@ -115,9 +96,13 @@ class GpusScreen(Screen[None]):
             table.show(gpu_columns(wide=wide), rows, count=len(rows))
         else:
             slots = [slot_row(place) for place in self._places]
-            table.show([Column("slot", 8), Column("state", 9), Column("run", 40, grows=True)],
-                       slots, count=len(slots))  # fmt: skip
-        table.empty = "nothing is known yet" if read is None else "no CPU slot"
+            columns = [
+                Column(tr("slot"), 8),
+                Column(tr("state"), 9),
+                Column(tr("run"), 40, grows=True),
+            ]
+            table.show(columns, slots, count=len(slots))
+        table.empty = tr("nothing is known yet") if read is None else tr("no CPU slot")
         self.describe()
 
     @on(Table.Moved)
@@ -142,7 +127,7 @@ class GpusScreen(Screen[None]):
         if place is not None and place.holder:
             self.post_message(OpenRun(place.holder.split()[0]))
         elif place is not None:
-            self.notify("no run of this lab holds it", markup=False)
+            self.notify(tr("no run of this lab holds it"), markup=False)
 
 
 def places_of(read: GpusRead | None, history: History) -> list[Place]:
@@ -167,34 +152,41 @@ def title_of(read: GpusRead | None, history: History, *, now: float, quiet_s: fl
     """Return how many GPUs there are and whose, or since when that is unknown and why."""
     if quiet_s:
         since = moment(now - quiet_s)
-        why = f"no answer for {text.duration(quiet_s)}, the driver may hang"
-        return Text(f"? unknown since {since}: {why}", "bold")
+        why = tr("no answer for {time}, the driver may hang")
+        return _unknown(since, why.format(time=text.duration(quiet_s)))
     if read is None:
-        return Text("asking the driver …")
+        return Text(tr("asking the driver …"))
     if history.failing_since is not None:
         since = moment(history.failing_since)
-        return Text(f"? unknown since {since}: {harmless(read.reading.error)}", "bold")
+        return _unknown(since, harmless(sentences.said(read.reading.error)))
     busy = sum(device.startswith("cpu:") for device in read.holders)
-    cpu = f"{text.plural(read.cpu_slots, 'CPU slot')}, {busy} busy"
+    cpu = words.listed([words.counted(read.cpu_slots, "CPU slot"), tr("{n} busy").format(n=busy)])
     if not history.gpus and not any(card.gpu is None for card in read.cards):
-        return Text(f"{harmless(read.reading.error)}: runs take {cpu}")
-    words = Counter(card.word for card in read.cards)
-    said = ", ".join(f"{words[word]} {tr(name)}" for word, name in COUNTED.items() if words[word])
-    count = text.plural(len(history.gpus), "GPU")
-    trouble = f"  ({harmless(read.reading.error)})" if read.reading.error else ""
+        error = harmless(sentences.said(read.reading.error))
+        return Text(tr("{error}: runs take {cpu}").format(error=error, cpu=cpu))
+    counts = Counter(card.word for card in read.cards)
+    said = words.listed(
+        [f"{counts[word]} {tr(name)}" for word, name in COUNTED.items() if counts[word]]
+    )
+    count = words.counted(len(history.gpus), "GPU")
+    trouble = read.reading.error and f"  ({harmless(sentences.said(read.reading.error))})"
     return Text(f"{count}: {said}  ·  {cpu}{trouble}")
+
+
+def _unknown(since: str, why: str) -> Text:
+    return Text(f"? {tr('unknown since {time}').format(time=since)}: {why}", "bold")
 
 
 def gpu_columns(*, wide: bool) -> list[Column]:
     """Return the columns; 79 cells in all, more where there is room."""
     return [
         Column("GPU", 24 if wide else 3),
-        Column("load", 17 if wide else 10),
-        Column("last minute", 30 if wide else 15),
-        Column("memory GiB", 10 if not wide else 22, right=not wide),
-        Column("heat", 4, right=True),
-        Column("power", 5, right=True),
-        Column("whose", 24, grows=True),
+        Column(tr("load"), 17 if wide else 10),
+        Column(tr("last minute"), 30 if wide else 15),
+        Column(tr("memory GiB"), 10 if not wide else 22, right=not wide),
+        Column(tr("heat"), 4, right=True),
+        Column(tr("power"), 5, right=True),
+        Column(tr("whose"), 24, grows=True),
     ]
 
 
@@ -232,17 +224,12 @@ def whose(place: Place) -> Part:
         return (f"▶ {harmless(place.holder)}", "running") if place.holder else ("?", "dim")
     sign, style = SIGNS[card.word]
     if card.word in ("ours", "gone"):
-        beside = f" × {_names(card)}" if card.others else ""
+        beside = f" × {names(card)}" if card.others else ""
         gone = f"{tr('gone')}: " if card.word == "gone" else ""
         return f"{sign} {gone}{harmless(place.holder)}{beside}", style
     if card.word == "others":
-        return f"{sign} {_names(card)}", style
-    return f"{sign} {tr(COUNTED[card.word])}" + (f" × {_names(card)}" if card.others else ""), style
-
-
-def _names(card: Card) -> str:
-    names = dict.fromkeys(user.name for user in card.others if user.name)
-    return harmless(", ".join(names)) or tr("others")
+        return f"{sign} {names(card)}", style
+    return f"{sign} {tr(COUNTED[card.word])}" + (f" × {names(card)}" if card.others else ""), style
 
 
 def gone_row(place: Place, *, wide: bool) -> Row:
@@ -255,8 +242,12 @@ def gone_row(place: Place, *, wide: bool) -> Row:
 def slot_row(place: Place) -> Row:
     """Return a CPU slot's cells."""
     if place.holder:
-        return [[(place.device, "strong")], [("▶ busy", "running")], [(harmless(place.holder), "")]]
-    return [[(place.device, "strong")], [("  free", "dim")], [("", "")]]
+        return [
+            [(place.device, "strong")],
+            [(f"▶ {tr('busy')}", "running")],
+            [(harmless(place.holder), "")],
+        ]
+    return [[(place.device, "strong")], [(f"  {tr('free')}", "dim")], [("", "")]]
 
 
 def detail_of(place: Place) -> Text:
@@ -270,14 +261,19 @@ def detail_of(place: Place) -> Text:
     said.append(f"GPU {gpu.index} {harmless(gpu.name)}", "bold")
     said.append(f"  {harmless(gpu.uuid)}\n", "dim")
     if place.holder:
-        said.append(f"▶ held by {harmless(place.holder)}\n")
+        said.append(f"▶ {tr('held by {run}').format(run=harmless(place.holder))}\n")
     for process in gpu.processes[:MOST_PROCESSES]:
         memory = "?" if process.mib is None else f"{process.mib / 1024:.1f} GiB"
-        said.append(f"  pid {process.pid:<8} {harmless(process.user):<12} {memory:>10}")
+        said.append(
+            f"  pid {process.pid:<8} {words.padded(harmless(process.user), 12)} {memory:>10}"
+        )
         folder = place.ours.get(process.pid, "")
-        said.append(f"  ▶ {harmless(folder)}\n" if folder else "  × not of this lab\n", "dim")
+        said.append(
+            f"  ▶ {harmless(folder)}\n" if folder else f"  × {tr('not of this lab')}\n", "dim"
+        )
     if not gpu.processes:
-        said.append("  no process on it\n", "dim")
+        said.append(f"  {tr('no process on it')}\n", "dim")
     if len(gpu.processes) > MOST_PROCESSES:
-        said.append(f"  and {len(gpu.processes) - MOST_PROCESSES} more\n", "dim")
+        left = tr("and {n} more").format(n=len(gpu.processes) - MOST_PROCESSES)
+        said.append(f"  {left}\n", "dim")
     return said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding
@@ -12,7 +13,8 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 from cxrlab import text
-from cxrlab.tui.words import tr
+from cxrlab.tui import sentences
+from cxrlab.tui.words import padded, tr
 
 NAMES = {
     "question_mark": "?",
@@ -58,22 +60,22 @@ class Help(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box") as box:
-            box.border_title = tr("Keys: {screen}").format(screen=tr(self._title))
+            box.border_title = tr("Keys: {screen}").format(screen=tr(self._title or "this screen"))
             with VerticalScroll(id="help-text", can_focus=False):
                 yield Static(self._table())
             yield Static(tr("Esc  back"), classes="keys")
 
     def _table(self) -> Text:
         lines = Text()
-        width = max((len(keys) for keys, _ in self._keys), default=0)
+        width = max((cell_len(keys) for keys, _ in self._keys), default=0)
         for keys, what in self._keys:
-            lines.append(f"{keys:<{width}}  ", "bold").append(f"{tr(what)}\n")
+            lines.append(f"{padded(keys, width)}  ", "bold").append(f"{tr(what)}\n")
         lines.append("\n")
-        signs = [text.state(name) for name in text.STATES]
+        signs = [sentences.state(name) for name in text.STATES]
         states = Text(tr("States") + "  ", "bold")
         lines.append(states).append("   ".join(signs[:4]) + "\n")
         lines.append(" " * states.cell_len + "   ".join(signs[4:]) + "\n")
-        lines.append(f"{tr('GPUs'):<6}  ", "bold").append(
+        lines.append(f"{padded(tr('GPUs'), 6)}  ", "bold").append(
             tr("▶ a run of this lab   × somebody else's")
         )
         return lines

@@ -12,6 +12,7 @@ from textual.widgets import Label, Static, TextArea
 
 from cxrlab.harmless import harmless
 from cxrlab.tui.widgets.choice import Choice
+from cxrlab.tui.words import tr
 
 KINDS = ("todo", "idea", "note")
 
@@ -53,12 +54,13 @@ class NoteForm(ModalScreen[tuple[str, str] | None]):
             box.border_title = Content(self._title)
             if not self._fixed:
                 with Horizontal(classes="field"):
-                    yield Label("kind")
-                    yield Choice(KINDS, chosen=self._kind, id="note-kind")
+                    yield Label(tr("kind"))
+                    yield Choice(KINDS, chosen=self._kind, id="note-kind", label=tr)
             yield Words(self._before, id="note-text", tab_behavior="focus", compact=True)
             yield Static(id="problem", markup=False)
-            keys = "Enter  save     Ctrl+J  new line     Esc  back"
-            yield Static(Content(keys if self._fixed else f"{keys}     Tab  kind"), classes="keys")
+            keys = tr("Enter  save     Ctrl+J  new line     Esc  back")
+            keys = keys if self._fixed else f"{keys}     {tr('Tab  kind')}"
+            yield Static(Content(keys), classes="keys")
 
     def on_mount(self) -> None:
         words = self.query_one(Words)
@@ -71,7 +73,7 @@ class NoteForm(ModalScreen[tuple[str, str] | None]):
         if not text:
             problem = self.query_one("#problem", Static)
             problem.display = True
-            problem.update("an entry needs words")
+            problem.update(tr("an entry needs words"))
         elif text == self._before.strip():
             self.dismiss(None)
         else:

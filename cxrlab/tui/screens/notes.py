@@ -110,9 +110,9 @@ class NotesScreen(Screen[None]):
             return
         wide = self.size.width >= WIDE
         table = self.query_one(Table)
-        table.empty = "nothing noted yet: `a` writes something down"
+        table.empty = tr("nothing noted yet: `a` writes something down")
         if view.counts["all"] and not view.counts[view.shown]:
-            table.empty = f"no {view.shown}: `A` shows every kind"
+            table.empty = tr("no {kind}: `A` shows every kind").format(kind=tr(view.shown))
         rows = [row_of(entry, wide=wide) for entry in view.entries]
         table.show(columns_of(wide=wide), rows, offset=view.offset, count=view.counts[view.shown])
         self.query_one("#notes-title", Static).update(title_of(view))
@@ -149,7 +149,8 @@ class NotesScreen(Screen[None]):
         if entry is None:
             return
         if entry.kind not in lists.TICKED:
-            self.notify(f"a {entry.kind} is never done: todos and ideas are", markup=False)
+            said = tr("a {kind} is never done: todos and ideas are").format(kind=tr(entry.kind))
+            self.notify(harmless(said), markup=False)
             return
         self.post_message(Change(lambda db: lists.tick(db, entry)))
 
@@ -182,7 +183,7 @@ def title_of(view: lists.NotesView) -> Text:
     """Return the kinds with their keys and counts; the one that is shown stands in brackets."""
     said = Text(no_wrap=True)
     for key, name in KEYS.items():
-        word = f"{key} {name} {view.counts[name]:,}"
+        word = f"{key} {tr(name)} {view.counts[name]:,}"
         on = name == view.shown
         said.append(f"[{word}]" if on else f" {word} ", "bold" if on else "dim").append(" ")
     return said
@@ -192,13 +193,13 @@ def columns_of(*, wide: bool) -> list[Column]:
     """Return the columns; 79 cells in all, more where there is room."""
     columns = [
         Column("", 3),
-        Column("no", 4, right=True),
-        Column("kind", 9),
-        Column("written", 16 if wide else 10),
+        Column(tr("no"), 4, right=True),
+        Column(tr("kind"), 9),
+        Column(tr("written"), 16 if wide else 10),
     ]
     if wide:
-        columns += [Column("about", 20), Column("source", 20)]
-    return [*columns, Column("text", 40, grows=True)]
+        columns += [Column(tr("about"), 20), Column(tr("source"), 20)]
+    return [*columns, Column(tr("text"), 40, grows=True)]
 
 
 def row_of(entry: Entry, *, wide: bool) -> Row:
@@ -209,7 +210,7 @@ def row_of(entry: Entry, *, wide: bool) -> Row:
     row: Row = [
         [(MARKS.get(entry.state, ""), "strong" if entry.state == "open" else style)],
         [(str(entry.id), "dim")],
-        [(harmless(entry.kind), style)],
+        [(harmless(tr(entry.kind)), style)],
         [(harmless(entry.written)[: 16 if wide else 10], "dim")],
     ]
     if wide:
@@ -219,12 +220,12 @@ def row_of(entry: Entry, *, wide: bool) -> Row:
 
 def detail_of(entry: Entry) -> Text:
     """Return all of an entry, where it came from and what it is about."""
-    parts = [f"{entry.kind} {entry.id}", entry.state, entry.written]
+    parts = [f"{tr(entry.kind)} {entry.id}", tr(entry.state), entry.written]
     if entry.about:
-        parts.append(f"about {entry.about}")
+        parts.append(tr("about {what}").format(what=entry.about))
     if entry.source:
         line = "" if entry.line is None else f":{entry.line}"
-        parts.append(f"from {entry.source}{line}")
+        parts.append(tr("from {what}").format(what=f"{entry.source}{line}"))
     parts.append(entry.section)
     said = Text(" · ".join(harmless(part) for part in parts if part), "dim").append("\n")
     return said.append(

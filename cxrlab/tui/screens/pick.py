@@ -14,10 +14,11 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from cxrlab import text
 from cxrlab.harmless import harmless
+from cxrlab.tui import sentences, words
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.widgets.table import Column, Row, Table
+from cxrlab.tui.words import tr
 from store.runs import Run
 
 
@@ -55,7 +56,7 @@ class Pick(ModalScreen[str | None]):
         with Vertical(classes="box") as box:
             box.border_title = Content(self._title)
             yield Table(cursor="row", frozen=1, id="pick")
-            yield Static(Content("Enter  choose     Esc  back"), classes="keys")
+            yield Static(Content(tr("Enter  choose     Esc  back")), classes="keys")
 
     def on_mount(self) -> None:
         self._asking.ask()
@@ -63,15 +64,15 @@ class Pick(ModalScreen[str | None]):
     @on(Read)
     def draw(self, message: Read) -> None:
         self._runs = message.runs
-        rows: list[Row] = [[[(self._first, "strong")], *[[("", "")]] * 5]]
+        rows: list[Row] = [[[(tr(self._first), "strong")], *[[("", "")]] * 5]]
         rows += [row_of(run, now=self._now) for run in message.runs]
         columns = [
-            Column("run", 20),
-            Column("state", 11),
-            Column("labels", 6, right=True),
-            Column("seed", 4, right=True),
-            Column("recipe", 8),
-            Column("queued", 12, right=True),
+            Column(tr("run"), 20),
+            Column(tr("state"), 11),
+            Column(tr("labels"), 6, right=True),
+            Column(tr("seed"), 4, right=True),
+            Column(tr("recipe"), 8),
+            Column(tr("since"), 12, right=True),
         ]
         self.query_one(Table).show(columns, rows, count=len(rows))
         self.query_one(Table).row = min(1, len(rows) - 1)
@@ -90,9 +91,9 @@ def row_of(run: Run, *, now: float) -> Row:
     """Return the cells of a run that can be chosen."""
     return [
         [(run.id, "strong"), (f" {harmless(run.method)} {harmless(run.task)}", "")],
-        [(text.state(run.state), run.state)],
+        [(sentences.state(run.state), run.state)],
         [("" if run.ratio is None else f"{run.ratio} %", "")],
         [(str(run.seed), "")],
         [(run.recipe[:8], "dim")],
-        [(text.ago(run.created, now), "dim")],
+        [(words.ago(run.created, now), "dim")],
     ]

@@ -9,6 +9,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from cxrlab.tui.words import tr
+
 
 class Question(ModalScreen[bool]):
     """Dismissed with True only by `y`; everything else that closes it means no."""
@@ -27,7 +29,7 @@ class Question(ModalScreen[bool]):
         with Vertical(classes="box") as box:
             box.border_title = Content(self._title)
             yield Static(Content(self._text))
-            yield Static(Content("y  yes     n  no"), classes="keys")
+            yield Static(Content(tr("y  yes     n  no")), classes="keys")
 
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)

@@ -18,13 +18,14 @@ from textual.widgets import Static
 from cxrlab import text
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import lists, telling
+from cxrlab.tui import lists, sentences, telling, words
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import Change, OpenRun, RegistryChanged, StopRun
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Column, Row, Table
+from cxrlab.tui.words import tr
 from store import queue
 from store.runs import Run
 
@@ -32,7 +33,7 @@ WIDE = 120
 FIRST = 128
 """Rows read when the screen opens."""
 
-HELD = "‖ held"
+HELD = "‖"
 
 
 class QueueScreen(Screen[None]):
@@ -110,12 +111,9 @@ class QueueScreen(Screen[None]):
             for place, run in enumerate(view.runs, start=view.offset + 1)
         ]
         table = self.query_one(Table)
-        table.empty = "nothing waits: `1`, then `l` queues runs"
+        table.empty = tr("nothing waits: `1`, then `l` queues runs")
         table.show(columns_of(wide=wide), rows, offset=view.offset, count=view.total)
-        held = f", {view.held:,} held" if view.held else ""
-        verb = "waits" if view.total == 1 else "wait"
-        said = f"{text.plural(view.total, 'run')} {verb}{held}; higher priority comes first"
-        self.query_one("#queue-title", Static).update(Text(said if view.total else "the queue"))
+        self.query_one("#queue-title", Static).update(Text(title_of(view)))
 
     def on_resize(self) -> None:
         self.redraw()
@@ -170,29 +168,44 @@ class QueueScreen(Screen[None]):
         self.post_message(Change(action))
 
 
+def title_of(view: lists.QueueView) -> str:
+    """Return how many runs wait, and how many of them are held."""
+    if not view.total:
+        return tr("the queue")
+    many = tr("{count} wait") if view.total > 1 else tr("{count} waits")
+    said = many.format(count=words.counted(view.total, "run"))
+    if view.held:
+        said = words.listed([said, tr("{n} held").format(n=f"{view.held:,}")])
+    return f"{said}; {tr('higher priority comes first')}"
+
+
 def columns_of(*, wide: bool) -> list[Column]:
     """Return the columns; 79 cells in all, more where there is room."""
     columns = [
         Column("", 4, right=True),
-        Column("run", 6),
-        Column("state", 9),
-        Column("method task labels", 26),
-        Column("prio", 4, right=True),
+        Column(tr("run"), 6),
+        Column(tr("state"), 9),
+        Column(tr("method task labels"), 26),
+        Column(tr("prio"), 4, right=True),
     ]
     if wide:
         columns += [
-            Column("seed", 4, right=True),
-            Column("GPUs", 4, right=True),
-            Column("preset", 6),
-            Column("waiting", 9, right=True),
+            Column(tr("seed"), 4, right=True),
+            Column(tr("GPUs"), 4, right=True),
+            Column(tr("preset"), 6),
+            Column(tr("waiting"), 9, right=True),
         ]
-    return [*columns, Column("waits for", 23, grows=True)]
+    return [*columns, Column(tr("waits for"), 23, grows=True)]
 
 
 def row_of(run: Run, place: int, *, now: float, wide: bool) -> Row:
     """Return a run's cells; a sign and a word say that it is held."""
     ratio = "" if run.ratio is None else f" {run.ratio} %"
-    state = (text.state(run.state), run.state) if run.held is None else (HELD, "stopped")
+    state = (
+        (sentences.state(run.state), run.state)
+        if run.held is None
+        else (f"{HELD} {tr('held')}", "stopped")
+    )
     row: Row = [
         [(str(place), "dim")],
         [(run.id, "strong")],
@@ -214,17 +227,20 @@ def row_of(run: Run, place: int, *, now: float, wide: bool) -> Row:
 def reason_of(run: Run) -> str:
     """Return what a run waits for, on one line."""
     if run.held is not None:
-        return "you: `h` lets it go"
+        return tr("you: `h` lets it go")
     said = run.reason or (f"waits for {', '.join(run.needs)}" if run.needs else "its turn")
-    return harmless(said.removeprefix("waits for "))
+    before = tr("waits for {what}").partition("{what}")[0]  # the head of the column says it
+    return harmless(sentences.said(said).removeprefix(before))
 
 
 def detail_of(run: Run, *, now: float) -> Text:
     """Return what a run is, how long it waits, and its whole reason."""
+    waited = text.duration(now - (run.queued or run.created))
     said = Text(no_wrap=True, overflow="ellipsis")
-    said.append(telling.name(run), "bold").append(f"  {harmless(run.preset)} preset")
-    said.append(f"  waiting for {text.duration(now - (run.queued or run.created))}", "dim")
+    said.append(telling.name(run), "bold").append(f"  {telling.preset(run)}")
+    said.append(f"  {tr('waiting for {time}').format(time=waited)}", "dim")
     said.append("\n")
     if run.held is not None:
-        said.append(f"held {text.ago(run.held, now)}  ")
-    return said.append(harmless(run.reason) or f"waits for {reason_of(run)}")
+        said.append(f"{tr('held {ago}').format(ago=words.ago(run.held, now))}  ")
+    waits = tr("waits for {what}").format(what=reason_of(run))
+    return said.append(harmless(sentences.said(run.reason)) or waits)

@@ -308,9 +308,7 @@ class RunsScreen(Screen[None]):
         """Tell whether it can be done to any of the runs; says so where it cannot."""
         act = acting.ACTS[verb]
         if chosen and not acting.fitting(act, chosen):
-            which = f"{chosen[0].id} is {chosen[0].state}" if len(chosen) == 1 else "none fits"
-            said = f"{which}: only {', '.join(act.states)} runs can be {act.past}"
-            self.notify(said, severity="warning", markup=False)
+            self.notify(acting.refusal(act, chosen), severity="warning", markup=False)
         return bool(acting.fitting(act, chosen))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.binding import Binding
@@ -30,8 +31,17 @@ class Choice(Widget, can_focus=True):
 
         value: str
 
-    def __init__(self, options: Sequence[str], *, chosen: str, id: str) -> None:
+    def __init__(
+        self,
+        options: Sequence[str],
+        *,
+        chosen: str,
+        id: str,
+        label: Callable[[str], str] = str,
+    ) -> None:
+        """Offer `options`, each drawn as what `label` makes of it."""
         super().__init__(id=id)
+        self._label = label
         self.options = tuple(options)
         self.set_reactive(Choice.index, self.options.index(chosen))
 
@@ -45,7 +55,8 @@ class Choice(Widget, can_focus=True):
         for i, option in enumerate(self.options):
             on = i == self.index
             style = self.get_component_rich_style("choice--on" if on else "choice--off", partial=on)
-            said.append(f"[{option}]" if on else f" {option} ", style)
+            shown = self._label(option)
+            said.append(f"[{shown}]" if on else f" {shown} ", style)
             said.append(" ")
         return said
 
@@ -56,7 +67,7 @@ class Choice(Widget, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         at = 0
         for i, option in enumerate(self.options):
-            at += len(option) + 3
+            at += cell_len(self._label(option)) + 3
             if event.x < at:
                 self.action_turn(i - self.index)
                 return

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.widget import Widget
 
 from cxrlab import text
 from cxrlab.gpus import Gpu
 from cxrlab.harmless import cut, harmless
+from cxrlab.tui import sentences
+from cxrlab.tui.gpu_signs import COUNTED, IN_SHORT, SIGNS, names
 from cxrlab.tui.messages import GpusRead
+from cxrlab.tui.words import counted, listed, tr
+from cxrlab.whose import Card
 
 QUIET_S = 10.0
 """After so long without an answer the probe is said to hang."""
@@ -36,24 +41,40 @@ class GpuStrip(Widget):
 
     def words(self, width: int) -> str:
         """Return the fullest text that fits into `width` cells."""
+        quiet = tr("no answer for {time}").format(time=text.duration(self._quiet_s))
         if self._read is None:
-            quiet = f", no answer for {text.duration(self._quiet_s)}" if self._quiet_s else ""
-            return f"GPU: asking{quiet}"
+            asking = f"GPU: {tr('asking')}"
+            return listed([asking, quiet]) if self._quiet_s else asking
         if self._quiet_s:
-            return f"GPU: no answer for {text.duration(self._quiet_s)} (the driver may hang)"
-        if self._read.reading.gpus:
-            return _fullest(self._read.reading.gpus, self._read.holders, width)
-        slots, busy = self._read.cpu_slots, len(self._read.holders)
-        cpu = f"{text.plural(slots, 'CPU slot')}, {busy} busy"
+            return f"GPU: {quiet} ({tr('the driver may hang')})"
+        gone = sum(card.gpu is None for card in self._read.cards)
+        if self._read.reading.gpus or gone:
+            return _fullest(self._read, gone, width)
+        busy = tr("{n} busy").format(n=len(self._read.holders))
+        cpu = listed([counted(self._read.cpu_slots, "CPU slot"), busy])
         error = self._read.reading.error.removeprefix("no GPU is there")
-        return f"no GPU: {cpu}" if not error else f"no GPU: {cpu}  ({harmless(error)})"
+        said = f"{tr('no GPU')}: {cpu}"
+        return f"{said}  ({harmless(sentences.said(error))})" if error else said
 
 
-def _fullest(gpus: Sequence[Gpu], holders: dict[str, str], width: int) -> str:
+class Spot(NamedTuple):
+    """A GPU, what holds it, and what it is to this lab; None for the last while that is unknown."""
+
+    gpu: Gpu
+    holder: str
+    card: Card | None
+
+
+def _fullest(read: GpusRead, gone: int, width: int) -> str:
+    cards = {card.uuid: card for card in read.cards}
+    spots = [
+        Spot(gpu, read.holders.get(gpu.uuid, ""), cards.get(gpu.uuid)) for gpu in read.reading.gpus
+    ]
+    lost = [f"? {gone} {tr('gone')}"] if gone else []
     line = ""
     for gauge in (_full, _named, _marked, _middle, _short):
-        line = " │ ".join(gauge(gpu, holders.get(gpu.uuid, "")) for gpu in gpus)
-        if len(line) + 4 <= width:
+        line = " │ ".join([*map(gauge, spots), *lost])
+        if cell_len(line) + 4 <= width:
             break
     return f"GPU {line}"
 
@@ -73,39 +94,47 @@ def _memory(gpu: Gpu) -> str:
     return f"{gpu.used_mib / 1024:.0f}/{gpu.total_mib / 1024:.0f}G"
 
 
-def _who(gpu: Gpu, holder: str) -> str:
-    return holder or _others(gpu) or "free"
+def _who(spot: Spot) -> str:
+    """Return who uses a GPU, or what it is where nobody does."""
+    if spot.card is None:
+        return spot.holder or _others(spot.gpu) or tr("free")
+    if spot.card.word == "ours":
+        return spot.holder or tr(COUNTED["ours"])
+    return names(spot.card) if spot.card.word == "others" else tr(IN_SHORT[spot.card.word])
 
 
-def _mark(gpu: Gpu, holder: str) -> str:
-    """Return a sign for a GPU that is ours, somebody's or nobody's."""
-    return "▶" if holder else "×" if _others(gpu) else " "
+def _mark(spot: Spot) -> str:
+    """Return the sign of a GPU: ours, somebody's, nobody's, or not for runs."""
+    if spot.card is not None:
+        return SIGNS[spot.card.word][0]
+    return "▶" if spot.holder else "×" if _others(spot.gpu) else " "
 
 
-def _full(gpu: Gpu, holder: str) -> str:
+def _full(spot: Spot) -> str:
+    gpu = spot.gpu
     warm = "" if gpu.temperature is None else f" {gpu.temperature:.0f}°"
     power = "" if gpu.power_w is None else f" {gpu.power_w:.0f}W"
-    return f"{_loaded(gpu)}{warm}{power} {_who(gpu, holder)}"
+    return f"{_loaded(gpu)}{warm}{power} {_who(spot)}"
 
 
-def _named(gpu: Gpu, holder: str) -> str:
-    return f"{_loaded(gpu)} {_who(gpu, holder)}"
+def _named(spot: Spot) -> str:
+    return f"{_loaded(spot.gpu)} {_who(spot)}"
 
 
-def _marked(gpu: Gpu, holder: str) -> str:
-    return f"{_loaded(gpu)}{_mark(gpu, holder)}"
+def _marked(spot: Spot) -> str:
+    return f"{_loaded(spot.gpu)}{_mark(spot)}"
 
 
 def _loaded(gpu: Gpu) -> str:
     return f"{gpu.index} {_bar((gpu.utilization or 0) / 100, 5)} {_share(gpu)} {_memory(gpu)}"
 
 
-def _middle(gpu: Gpu, holder: str) -> str:
-    return f"{gpu.index} {_share(gpu)} {_memory(gpu)}{_mark(gpu, holder)}"
+def _middle(spot: Spot) -> str:
+    return f"{spot.gpu.index} {_share(spot.gpu)} {_memory(spot.gpu)}{_mark(spot)}"
 
 
-def _short(gpu: Gpu, holder: str) -> str:
-    return f"{gpu.index} {_share(gpu)}{_mark(gpu, holder)}"
+def _short(spot: Spot) -> str:
+    return f"{spot.gpu.index} {_share(spot.gpu)}{_mark(spot)}"
 
 
 def _others(gpu: Gpu) -> str:

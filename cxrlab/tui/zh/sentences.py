@@ -1,0 +1,223 @@
+"""What the registry, the agent and the doctor say of runs and machines, by pattern.
+
+Of a pattern's groups, those whose name begins with `said` are sentences themselves, and what the
+others hold is put in with its own translation where it has one.
+"""
+
+from __future__ import annotations
+
+_CARDS = r"(?:GPUs? )?(?P<gpus>[\w, -]+?)"
+
+_WAITING = (
+    (r"waits for its turn|its turn", "等待轮到"),
+    (r"waits for others", "等待其他运行"),
+    (r"waits for its pre-training", "等待其预训练"),
+    (r"waits for a free CPU slot", "等待空闲的 CPU 槽位"),
+    (
+        r"waits for another (?P<task>\S+) run to end: (?P<limits>.+)",
+        "等待另一个 {task} 运行结束：{limits}",
+    ),
+    (
+        r"waits for (?P<run>\w+) \((?P<what>[^)]*)\), which is (?P<state>\w+)",
+        "等待 {run}（{what}，{state}）",
+    ),
+    (r"waits for (?P<runs>\w+(?:, \w+)*)", "等待 {runs}"),
+    (r"needs 1 GPU with (?P<memory>\d+ GiB)", "需要 1 块有 {memory} 的显卡"),
+    (r"needs (?P<n>\d+) GPUs with (?P<memory>\d+ GiB) each", "需要 {n} 块显卡，每块 {memory}"),
+    (r"needs (?P<n>\d+) GPUs?", "需要 {n} 块显卡"),
+    (r"needs (?P<size>[\d.]+ \w+) of disk", "需要磁盘 {size}"),
+    (r"(?P<size>[\d.]+ \w+) are free", "剩余 {size}"),
+    (r"this lab may hold (?P<n>\d+) at once", "本实验室最多同时占用 {n} 块"),
+    (r"there are none for this lab", "没有可供本实验室使用的显卡"),
+    (r"there (?:is|are) (?P<n>\d+) for this lab", "可供本实验室使用的有 {n} 块"),
+    (r"the largest has (?P<memory>\d+ GiB)", "最大的为 {memory}"),
+    (r"only (?P<n>\d+) GPUs? (?:has|have) as much", "只有 {n} 块满足"),
+    (
+        r"this lab holds (?P<held>\d+) of the (?P<most>\d+) that it may",
+        "本实验室已占用 {held} 块，上限 {most} 块",
+    ),
+    (_CARDS + r" (?:is|are) held by this lab's runs", "显卡 {gpus} 由本实验室的运行占用"),
+    (
+        _CARDS + r" (?:is|are) held by another program of yours(?: \((?P<who>.*)\))?",
+        "显卡 {gpus} 由你自己的其他程序占用 {who}",
+    ),
+    (
+        _CARDS + r" (?:is|are) held by (?:another user|other users)(?: \((?P<who>.*)\))?",
+        "显卡 {gpus} 由他人占用 {who}",
+    ),
+    (
+        _CARDS + r" (?:is|are) free and watched for a while before use",
+        "显卡 {gpus} 空闲，使用前再观察片刻",
+    ),
+    (_CARDS + r" (?:is|are) kept for an earlier run", "显卡 {gpus} 留给排在前面的运行"),
+    (_CARDS + r" (?:is|are) in MIG mode and left alone", "显卡 {gpus} 处于 MIG 模式，不使用"),
+    (_CARDS + r" (?:is|are) free", "显卡 {gpus} 空闲"),
+    (_CARDS + r" (?:is|are) gone", "显卡 {gpus} 已掉卡"),
+    (r"GPUs? (?P<gpus>[\d, -]+) (?:has|have) (?P<memory>\d+ GiB)", "显卡 {gpus} 为 {memory}"),
+    (r"GPUs unknown since (?P<time>\S+): (?P<said>.+)", "自 {time} 起显卡状态未知：{said}"),
+    (r"GPUs unknown: (?P<said>.+)", "显卡状态未知：{said}"),
+    (r"no GPU is there", "没有显卡"),
+    (r"GPU (?P<n>\d+) is there and cannot be read", "显卡 {n} 存在但无法读取"),
+    (r"held; `cxrlab queue release` lets it start", "已挂起；`cxrlab queue release` 放行"),
+    (
+        r"held, for (?P<what>.+?) failed alike: (?P<said>.+)",
+        "已挂起，因为 {what} 以同样方式失败：{said}",
+    ),
+)
+_RUNNING = (
+    (r"starting", "启动中"),
+    (r"ending", "收尾中"),
+    (r"stopping", "停止中"),
+    (r"on (?P<host>[\w.-]+)", "在 {host} 上"),
+    (r"frozen by a signal \(SIGSTOP\)", "被信号冻结（SIGSTOP）"),
+    (
+        r"stalled: no event for (?P<time>[^,]+), usually every (?P<usual>.+)",
+        "停滞：{time} 无事件，通常每 {usual} 一次",
+    ),
+    (r"paused: (?P<said>.+)", "已暂停：{said}"),
+    (r"quiet for (?P<time>.+)", "{time} 无输出"),
+    (r"its runner is gone", "其看护进程已不在"),
+    (r"(?P<said>rank \d+ .+); the others are being ended", "{said}；其余进程正在结束"),
+)
+_ENDED = (
+    (r"the machine was restarted", "机器已重启"),
+    (r"gone without a word after it was asked to stop", "收到停止请求后无声退出"),
+    (r"its processes vanished without a word", "其进程无声消失"),
+    (r"its folder is gone", "其文件夹已不存在"),
+    (r"it was never started: its runner left no record", "从未启动：看护进程没有留下记录"),
+    (r"its runner on (?P<host>\S+) has fallen silent", "{host} 上的看护进程已无声息"),
+    (r"killed, because it did not end when asked to", "因未按请求结束而被强制终止"),
+    (r"killed from outside with SIGKILL \(kill -9\)", "被外部以 SIGKILL 杀死（kill -9）"),
+    (r"killed by the kernel: out of memory \(host\)", "被内核杀死：内存不足（主机）"),
+    (
+        r"killed by the kernel: out of memory \(host\), limited to (?P<size>\S+ \w+)",
+        "被内核杀死：内存不足（上限 {size}）",
+    ),
+    (
+        r"a process of it was killed by the kernel: out of memory \(host\)(?P<limit>[^:]*): (?P<said>.+)",
+        "其一个进程被内核杀死：内存不足{limit}：{said}",
+    ),
+    (r"ended by (?P<signal>SIG\w+|signal \d+)", "被 {signal} 结束"),
+    (r"exit status (?P<code>\d+), and nothing in its log", "退出码 {code}，日志为空"),
+    (r"rank (?P<n>\d+) ended with exit status (?P<code>\d+)", "rank {n} 以退出码 {code} 结束"),
+    (
+        r"rank (?P<n>\d+) ended with exit status (?P<code>\d+): (?P<said>.+)",
+        "rank {n} 以退出码 {code} 结束：{said}",
+    ),
+    (
+        r"rank (?P<n>\d+) was ended by (?P<signal>[\w ]+?)(?: \(kill -9\))?",
+        "rank {n} 被 {signal} 结束",
+    ),
+    (r"rank (?P<n>\d+) was (?P<said>killed by the kernel.+)", "rank {n} {said}"),
+    (
+        r"rendezvous timed out after (?P<time>\d+) s: (?P<came>\d+) of (?P<all>\d+) processes came",
+        "进程汇合超时（{time} s）：只到了 {came}/{all} 个进程",
+    ),
+    (
+        r"rendezvous timed out after (?P<time>\d+) s: nobody answers at (?P<place>.+)",
+        "进程汇合超时（{time} s）：{place} 无应答",
+    ),
+    (r"rendezvous failed: its port is taken", "进程汇合失败：端口被占用"),
+    (r"rendezvous timed out: not all nodes came", "进程汇合超时：有节点未到"),
+    (r"rendezvous failed: nobody answers at its address", "进程汇合失败：地址无应答"),
+    (r"stopped while it waited", "等待时被停止"),
+    (r"cannot be started: (?P<said>.+)", "无法启动：{said}"),
+    (
+        r"loss is not finite at step (?P<step>\d+): (?P<what>.+)",
+        "第 {step} 步损失非有限值：{what}",
+    ),
+)
+_ADVICE = (
+    (r"(?P<command>`[^`]+`) forgets it; launch it anew", "用 {command} 删除记录，再重新启动"),
+    (r"(?P<command>`[^`]+`) goes on from its last checkpoint", "用 {command} 从最近的检查点继续"),
+    (r"(?P<command>`[^`]+`) lets it start", "用 {command} 放行"),
+    (
+        r"look at (?P<logs>`[^`]+`); (?P<stop>`[^`]+`), then (?P<resume>`[^`]+`), goes on from its "
+        r"last checkpoint",
+        "先看 {logs}；再用 {stop} 和 {resume} 从最近的检查点继续",
+    ),
+    (r"free some space; it goes on by itself", "请清理磁盘空间；之后会自动继续"),
+    (r"`kill -CONT` its processes, or (?P<stop>`[^`]+`)", "对其进程执行 `kill -CONT`，或用 {stop}"),
+    (
+        r"free some space; then (?P<said>`[^`]+` goes on from its last checkpoint)",
+        "请清理磁盘空间；然后{said}",
+    ),
+    (
+        r"look at the images that it names, or lower the learning rate: (?P<command>`[^`]+`)",
+        "检查它指出的图像，或降低学习率：{command}",
+    ),
+    (
+        r"see that every node runs and reaches the first one's port; then (?P<command>`[^`]+`)",
+        "确认每个节点都在运行并能连到首节点的端口；然后 {command}",
+    ),
+    (
+        r"(?P<logs>`[^`]+`) shows its log, (?P<retry>`[^`]+`) tries again",
+        "{logs} 查看日志，{retry} 重试",
+    ),
+    (
+        r"(?P<command>`[^`]+`) goes on; if it happens again, (?P<said>.+)",
+        "用 {command} 继续；若再次发生，{said}",
+    ),
+    (r"fewer loader workers: (?P<command>`[^`]+`)", "减少加载进程：{command}"),
+    (r"(?P<command>`[^`]+`) tries smaller batches", "用 {command} 减小批大小"),
+    (
+        r"half the batch, accumulated twice as long, makes the same updates: (?P<command>`[^`]+`)",
+        "批大小减半、累积步数加倍，更新不变：{command}",
+    ),
+)
+_PLANNED = (
+    (r"starts from the published weights (?P<name>`[^`]+`)", "从公开权重 {name} 开始"),
+    (r"starts from (?P<what>\S+)", "从 {what} 开始"),
+    (
+        r"no pre-training of (?P<method>\S+) \((?P<preset>[^)]*)\) is finished",
+        "{method}（{preset}）尚无完成的预训练",
+    ),
+    (r"is there already", "已存在"),
+    (r"by its own step times", "按其自身的步速估计"),
+)
+_MACHINE = (
+    (r"(?P<version>\S+) at (?P<path>/.+)", "{version}，位于 {path}"),
+    (r"importing it took more than (?P<time>\d+ s)", "导入超过 {time}"),
+    (r"not installed: (?P<names>.+)", "未安装：{names}"),
+    (r"a build without CUDA", "无 CUDA 的版本"),
+    (r"sees no GPU", "看不到显卡"),
+    (r"sees (?P<n>\d+) GPUs?", "可见 {n} 块显卡"),
+    (r"(?P<n>\d+) cores?", "{n} 个核心"),
+    (r"(?P<n>\d+) runs? at once", "同时 {n} 个运行"),
+    (r"(?P<n>\d+) threads each", "各 {n} 个线程"),
+    (r"(?P<n>\d+) threads each: more than there are", "各 {n} 个线程：超过现有核心数"),
+    (r"unknown: (?P<said>.+)", "未知：{said}"),
+    (r"runs that want one wait", "需要显卡的运行等待"),
+    (r"others go on", "其余继续"),
+    (r"runs use the CPU", "运行使用 CPU"),
+    (r"(?P<n>\d+) in MIG mode and left alone", "{n} 块处于 MIG 模式，不使用"),
+    (r"there is none here", "这里没有"),
+    (r"(?P<size>[\d.]+ \w+) free at (?P<path>.+)", "{path} 剩余 {size}"),
+    (r"(?P<path>/.+) lies on (?P<kind>\S+), which it must not", "{path} 位于 {kind} 上，不应如此"),
+    (r"(?P<n>[\d,]+) runs?, writable, on (?P<kind>.+)", "{n} 个运行，可写，位于 {kind}"),
+    (r"the lab does not say where it lies", "实验室未写明其位置"),
+    (r"(?P<path>/.+) is no folder", "{path} 不是文件夹"),
+    (r"every baseline's are in (?P<path>.+)", "所有基线的权重都在 {path}"),
+    (
+        r"not there, and needed by these baselines alone: (?P<names>.+)",
+        "不存在，仅这些基线需要：{names}",
+    ),
+    (r"lives, pid (?P<pid>\d+)", "在运行，进程号 {pid}"),
+    (r"none lives; nothing waits", "未运行；没有等待中的运行"),
+    (r"none lives, and (?P<n>\d+) runs? would be started", "未运行，而有 {n} 个运行待启动"),
+    (
+        r"write (?P<head>`[^`]+`) and (?P<root>`[^`]+`) into (?P<file>.+)",
+        "在 {file} 中写入 {head} 和 {root}",
+    ),
+    (r"set (?P<setting>`[^`]+`) in (?P<file>.+)", "在 {file} 中设置 {setting}"),
+    (r"install the driver of the GPU, if there is one", "若有显卡，请安装其驱动"),
+)
+
+SENTENCES: tuple[tuple[str, str], ...] = (
+    *_WAITING,
+    *_RUNNING,
+    *_ENDED,
+    *_ADVICE,
+    *_PLANNED,
+    *_MACHINE,
+)

@@ -220,7 +220,7 @@ def columns_of(cell: grid.Cell) -> list[Column]:
         Column("95 %", 12),
         Column(tr("preset"), 6),
         Column(tr("recipe"), 8),
-        Column(tr("since"), 14, grows=True),
+        Column(tr("queued", "column"), 14, grows=True),
     ]
 
 

@@ -33,6 +33,8 @@ NAMES = {
     "space": "Space",
     "shift+up": "Shift+↑",
     "shift+down": "Shift+↓",
+    "f2": "F2",
+    "f3": "F3",
     "tab": "Tab",
     "shift+tab": "Shift+Tab",
 }
@@ -75,7 +77,7 @@ class Help(ModalScreen[None]):
         states = Text(tr("States") + "  ", "bold")
         lines.append(states).append("   ".join(signs[:4]) + "\n")
         lines.append(" " * states.cell_len + "   ".join(signs[4:]) + "\n")
-        lines.append(f"{padded(tr('GPUs'), 6)}  ", "bold").append(
+        lines.append(padded(tr("GPUs"), states.cell_len), "bold").append(
             tr("▶ a run of this lab   × somebody else's")
         )
         return lines

@@ -72,7 +72,7 @@ class Pick(ModalScreen[str | None]):
             Column(tr("labels"), 6, right=True),
             Column(tr("seed"), 4, right=True),
             Column(tr("recipe"), 8),
-            Column(tr("since"), 12, right=True),
+            Column(tr("queued", "column"), 12, right=True),
         ]
         self.query_one(Table).show(columns, rows, count=len(rows))
         self.query_one(Table).row = min(1, len(rows) - 1)

@@ -176,7 +176,7 @@ def title_of(view: lists.QueueView) -> str:
     said = many.format(count=words.counted(view.total, "run"))
     if view.held:
         said = words.listed([said, tr("{n} held").format(n=f"{view.held:,}")])
-    return f"{said}; {tr('higher priority comes first')}"
+    return f"{said}{tr('; ')}{tr('higher priority comes first')}"
 
 
 def columns_of(*, wide: bool) -> list[Column]:

@@ -100,13 +100,14 @@ def _who(spot: Spot) -> str:
         return spot.holder or _others(spot.gpu) or tr("free")
     if spot.card.word == "ours":
         return spot.holder or tr(COUNTED["ours"])
-    return names(spot.card) if spot.card.word == "others" else tr(IN_SHORT[spot.card.word])
+    return names(spot.card) if spot.card.others else tr(IN_SHORT[spot.card.word])
 
 
 def _mark(spot: Spot) -> str:
     """Return the sign of a GPU: ours, somebody's, nobody's, or not for runs."""
     if spot.card is not None:
-        return SIGNS[spot.card.word][0]
+        others = spot.card.others and spot.card.word != "ours"
+        return SIGNS["others" if others else spot.card.word][0]
     return "▶" if spot.holder else "×" if _others(spot.gpu) else " "
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 WORDS: dict[str, str] = {
     ", ": "，",
+    "; ": "；",
     # places
     "1 Grid": "1 对比",
     "2 Runs": "2 运行",
@@ -49,7 +50,7 @@ WORDS: dict[str, str] = {
     "preset": "预设",
     "recipe": "配方",
     "attempt": "第几次",
-    "since": "提交于",
+    "column|queued": "提交于",
     "why": "原因",
     "what": "项目",
     "value": "数值",

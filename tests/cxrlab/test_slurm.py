@@ -7,6 +7,7 @@ Each process of the tests has a Slurm of its own, in a folder and on ports of it
 from __future__ import annotations
 
 import contextlib
+import csv
 import importlib.util
 import json
 import subprocess
@@ -15,13 +16,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cxrlab import agent, launch, plan
 from cxrlab.lab import Lab, find_lab
 from store import queue, runs
 
 ROOT = Path(__file__).parents[2]
+FAKE_TRAINER = ROOT / "tests/fake_trainer.py"
 LIMIT_S = 150.0
 
 
@@ -187,3 +191,104 @@ def test_what_slurm_refuses_has_failed_and_says_why(
     (id,) = begun()
     failed = wait_for_state(id, "failed", limit_s=LIMIT_S)
     assert "invalid partition" in failed.reason.lower()
+
+
+def test_a_run_saves_at_its_time_limit_and_goes_on_by_itself(
+    begun: Any, db: Any, slurm_lab: Lab, wait_for_state: Any, wait_until: Any, cluster: Any
+) -> None:
+    # a minute is the least; Slurm looks at limits every half minute, and warns that much early
+    set_slurm(slurm_lab, "time = 1", "save_s = 59")
+    (id,) = begun(settings={"fake_steps": 100_000})
+    number = wait_until(lambda: wait_for_state(id, "queued", "running").job, limit_s=LIMIT_S)
+    wait_until(lambda: (folder_of(db, id) / "attempts/2.json").exists(), limit_s=LIMIT_S)
+    run = wait_until(
+        lambda: (r := wait_for_state(id, "running")).attempt == 2 and r.step and r, limit_s=LIMIT_S
+    )
+    assert run.job == number  # the same job, started again
+    first = record(db, id, 1)
+    assert (first["exit_code"], first["short_of_time"], first["requeue"]) == (143, True, True)
+    log = (folder_of(db, id) / "log.txt").read_text()
+    saved = int(log.split("training from step ")[2].split()[0])
+    assert saved > 0
+    cluster.ask("scancel", number)
+    wait_for_state(id, "stopped", limit_s=LIMIT_S)
+
+
+def records_in(root: Path) -> Path:
+    """Make a folder of 40 small pictures with reports in MRM's form."""
+    root.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    words = "no focal consolidation small left pleural effusion heart size is normal".split()
+    with (root / "training.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_path", "report_content"])
+        for i in range(40):
+            Image.fromarray(rng.integers(0, 255, (40, 40), dtype=np.uint8)).save(root / f"{i}.png")
+            said = ". ".join(" ".join(rng.choice(words, 4)) for _ in range(3))
+            writer.writerow([f"{i}.png", f"FINAL REPORT FINDINGS: {said}."])
+    return root
+
+
+TINY = (
+    "image_px=32 patch_px=8 embed_dim=24 num_heads=2 image_encoder=vit bert_dim=16 bert_depth=1 "
+    "bert_heads=2 projection_dim=8 report_length=12 vocab_size=200 log_every=1 text=sentence "
+    "distortion=1 warmup_epochs=0"
+).split()
+
+
+@pytest.fixture
+def real(slurm_lab: Lab, db: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Launch a tiny pre-training by the real trainer, and return its id."""
+    source = slurm_lab.settings_file.read_text().replace(str(FAKE_TRAINER), "trainers.pretrain")
+    slurm_lab.settings_file.write_text(source)
+    records_in(slurm_lab.settings.data["mimic_cxr"].root)
+
+    def begin(*settings: str, nodes: int = 1, backend: str = "slurm") -> str:
+        lab = find_lab(slurm_lab.root)
+        overrides = tuple(tuple(one.split("=")) for one in (*TINY, *settings))
+        wants = plan.wanted(["convirt"], [], preset="quick", overrides=overrides)
+        where = launch.Where(backend, nodes)
+        (launched,) = launch.carry_out(lab, db, plan.plan(wants, []), gpus=0, where=where)
+        agent.ensure_agent(lab, idle_s=60)
+        return launched.id
+
+    return begin
+
+
+def losses(folder: Path) -> list[float]:
+    """Return the training losses by step, the later attempt's where two logged one."""
+    found: dict[int, float] = {}
+    for line in (folder / "events.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        if event["kind"] == "metrics" and "train/loss" in event["values"]:
+            found[event["step"]] = event["values"]["train/loss"]
+    return [found[step] for step in sorted(found)]
+
+
+def test_two_nodes_learn_what_one_process_learns(real: Any, db: Any, wait_for_state: Any) -> None:
+    two = real("steps=4", "batch_size=4", nodes=2)
+    one = real("steps=4", "batch_size=8", backend="local")
+    ends = [wait_for_state(id, "succeeded", "failed", "lost", limit_s=400) for id in (two, one)]
+    assert [run.state for run in ends] == ["succeeded"] * 2, [run.reason for run in ends]
+    theirs, ours = (losses(Path(run.folder)) for run in ends)
+    assert len(theirs) == 4
+    assert theirs == pytest.approx(ours, rel=1e-5)
+    assert record(db, two, 1)["slurm"]["nodes"] == "n[1-2]"
+
+
+def test_a_run_that_was_short_of_time_ends_as_one_that_was_not(
+    real: Any, db: Any, wait_for_state: Any, wait_until: Any, cluster: Any
+) -> None:
+    cut = real("steps=40", "batch_size=8")
+    whole = real("steps=40", "batch_size=8", "save_every_s=1e9", backend="local")
+    events = folder_of(db, cut) / "events.jsonl"
+    wait_until(lambda: events.exists() and '"train/loss"' in events.read_text(), limit_s=400)
+    number = (
+        runs.get(db, cut).job or json.loads((folder_of(db, cut) / "slurm.json").read_text())["job"]
+    )
+    cluster.ask("scancel", "--batch", "--signal=USR1", number)  # as Slurm does near the limit
+    ends = [wait_for_state(id, "succeeded", "failed", "lost", limit_s=400) for id in (cut, whole)]
+    assert [run.state for run in ends] == ["succeeded"] * 2, [run.reason for run in ends]
+    assert ends[0].attempt == 2
+    theirs, ours = (losses(Path(run.folder)) for run in ends)
+    assert (len(theirs), theirs) == (40, ours)

@@ -6,8 +6,8 @@ without a number asks the cluster for the token, by which the job is called ther
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
@@ -71,6 +71,25 @@ def close(db: Database, id: str, at: float) -> None:
             "where run = (select seq from runs where id = :id) and ended is null",
             {"id": id, "at": at},
         )
+
+
+def told(run: str, order: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]]) -> Job | None:
+    """Return the job that a run folder tells of, over if its last attempt is; None where none.
+
+    Args:
+        run: the run's id.
+        order: what its `slurm.json` says was handed in.
+        attempts: the records of its attempts, the first one first.
+    """
+    token, number, first = (order.get(key) for key in ("token", "job", "attempt"))
+    submitted = order.get("submitted")
+    if not token or not isinstance(token, str) or not isinstance(first, int):
+        return None
+    if not isinstance(number, str) or not isinstance(submitted, int | float):
+        return None
+    last = attempts[-1] if attempts and int(attempts[-1]["attempt"]) >= first else {}
+    ended = None if last.get("requeue") else last.get("ended")
+    return Job(run, first, token, number, float(submitted), ended)
 
 
 def restore(db: Database, job: Job) -> None:

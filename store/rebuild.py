@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from store import artifacts, intake, runs, within
+from store import artifacts, intake, jobs, runs, within
 from store.db import StoreError, writing
 from store.kinds import as_text
 
@@ -38,6 +38,8 @@ class _Found(NamedTuple):
     attempts: list[dict[str, Any]]
     created: float
     pretrained: str
+    job: jobs.Job | None = None
+    """The job of a cluster that it was handed in as."""
 
 
 def rebuild(db: Database, runs_dir: Path) -> int:
@@ -79,6 +81,9 @@ def _read(folder: Path, named: dict[str, Any]) -> _Found:
     ]
     attempts.sort(key=lambda record: int(record["attempt"]))
     times = [record["started"] for record in attempts if record.get("started")]
+    order = _json(folder, "slurm.json")
+    job = jobs.told(named["id"], order, attempts)
+    nodes = _whole(order.get("nodes"), None) or 1
     files = [folder / "config.json", folder / "command.txt"]
     times += [path.stat().st_mtime for path in files if path.exists()]
     run = runs.NewRun(
@@ -91,11 +96,19 @@ def _read(folder: Path, named: dict[str, Any]) -> _Found:
         recipe=_text(config, "recipe"),
         folder=str(folder),
         parent=None,
-        command=_command(folder, attempts),
+        command=_ordered(order) or _command(folder, attempts),
         gpus=0 if config.get("device") == "cpu" else 1,
+        backend="slurm" if order else "local",
+        nodes=nodes,
     )
     created = min(times, default=folder.stat().st_mtime)
-    return _Found(run, attempts, created, _text(config, "pretrained"))
+    return _Found(run, attempts, created, _text(config, "pretrained"), job)
+
+
+def _ordered(order: dict[str, Any]) -> list[str]:
+    """Return the command that was handed in to a cluster; there is no such where none was."""
+    words = order.get("command")
+    return [str(word) for word in words] if isinstance(words, list) else []
 
 
 def _command(folder: Path, attempts: list[dict[str, Any]]) -> list[str]:
@@ -210,7 +223,12 @@ def _settle(db: Database, found: _Found, *, known: bool) -> None:
         """,
         {"id": run.id},
     ).fetchone() or (None, None)
-    if run.end_outcome:
+    if found.job and not known:
+        jobs.restore(db, found.job)
+    if found.job and not known and found.job.ended is None:  # whoever looks next asks the cluster
+        under_way = found.attempts and not found.attempts[-1].get("ended")
+        state, reason = ("running" if under_way else "queued"), ""
+    elif run.end_outcome:
         state, reason = run.end_outcome, run.end_reason
     elif known:
         return

@@ -36,6 +36,7 @@ MODULES = (
     "claims", "intake", "matching", "offspring", "peaks", "predecessors", "work",
 )  # fmt: skip
 NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words", "finished.start_of",
+            "jobs.told",
             "artifacts.removed_of"}  # fmt: skip
 
 QUERIES: dict[str, Callable[[Any], object]] = {

@@ -216,3 +216,33 @@ def test_a_runs_folder_that_is_not_there_loses_no_rows(
     with pytest.raises(StoreError, match="is no folder"):
         rebuild.rebuild(db, runs_dir.parent / "unmounted")
     assert runs.count(db) == 2
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "is_open"),
+    [
+        (None, "queued", True),
+        ({"started": 1.0, "ended": None}, "running", True),
+        ({"started": 1.0, "ended": 2.0, "requeue": True}, "queued", True),
+        ({"started": 1.0, "ended": 2.0, "requeue": False}, "running", False),
+    ],
+)
+def test_the_job_of_a_cluster_is_known_again(
+    db: Any, tmp_path: Path, record: dict[str, Any] | None, state: str, is_open: bool
+) -> None:
+    folder = tmp_path / "runs" / "abc234-mrm-pretrain-s0"
+    (folder / "attempts").mkdir(parents=True)
+    order = {"token": "cxrlab-abc234-0f", "attempt": 1, "job": "12_3", "nodes": 2, "submitted": 1.5}
+    order_file = folder / "slurm.json"
+    order_file.write_text(json.dumps({**order, "command": ["python", "a.py"]}))
+    if record:
+        (folder / "attempts" / "1.json").write_text(json.dumps({"attempt": 1, **record}))
+    assert rebuild.rebuild(db, tmp_path / "runs") == 1
+    run = runs.get(db, "abc234")
+    assert (run.state, run.backend, run.nodes, run.command) == (
+        state,
+        "slurm",
+        2,
+        ["python", "a.py"],
+    )
+    assert run.job == ("12_3" if is_open else None)

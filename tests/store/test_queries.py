@@ -36,8 +36,7 @@ MODULES = (
     "claims", "intake", "matching", "offspring", "peaks", "predecessors", "work",
 )  # fmt: skip
 NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words", "finished.start_of",
-            "jobs.told",
-            "artifacts.removed_of"}  # fmt: skip
+            "artifacts.removed_of", "jobs.told"}  # fmt: skip
 
 QUERIES: dict[str, Callable[[Any], object]] = {
     "runs.get": lambda db: runs.get(db, "aaaaaa"),
@@ -61,6 +60,7 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "notices.take": lambda db: notices.take(db, runs.get(db, "aaaaaa")),
     "queue.waiting": lambda db: queue.waiting(db),
     "queue.running": lambda db: queue.running(db),
+    "matching.beginning": lambda db: matching.beginning(db, "aa", limit=5),
     "jobs.begin": lambda db: jobs.begin(db, ["cccccc"], "token", 1.0),
     "jobs.note": lambda db: jobs.note(db, "cccccc", "token", "12"),
     "jobs.close": lambda db: jobs.close(db, "cccccc", 2.0),

@@ -57,7 +57,10 @@ class TextFile:
     def feed(self, chunk: bytes, *, last: bool = False) -> Iterator[Told]:
         """Give what each complete line says; one that breaks off at the end says what it can."""
         for line, stays in self._lines.feed(chunk, last=last):
-            if not stays or (self._json_alone and not line.lstrip().startswith("{")):
+            if not stays:
+                continue
+            if self._json_alone and not line.lstrip().startswith("{"):
+                self.damaged += self._has_json and bool(line.strip())
                 continue
             told = read(line, torn=self._lines.torn)
             self.damaged += told.damaged and self._has_json  # a file without any is no JSON log

@@ -79,7 +79,7 @@ class Terminal:
 @pytest.fixture
 def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    opened = Terminal(tmp_path / "tmux", width=100, height=30)
+    opened = Terminal(tmp_path / "tmux", width=140, height=48)
     yield opened
     opened.close()
 

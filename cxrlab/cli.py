@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = {
     "retry": Entry("Runs", "Start a failed run again."),
     "clone": Entry("Runs", "Launch a run again with some settings changed."),
     "rerun": Entry("Runs", "Run a finished run again, and compare bit for bit."),
+    "tag": Entry("Runs", "Give runs tags, take them away, or list them."),
     "rm": Entry("Runs", "Remove a run and its folder."),
     "prune": Entry("Runs", "Remove checkpoints that nobody needs, to keep within a budget."),
     "grid": Entry("Results", "Print the grid: methods by tasks."),

@@ -1,20 +1,50 @@
-"""Which runs does what a person types mean? Ids of runs by words, newest first, a window at a time.
+"""Which runs does a filter mean? Ids of runs by terms, newest first, a window at a time.
 
-Without words it walks the index over time and reads no more than the window. With words it looks at
-every run in that order until the window is full, and counting looks at all of them. Measured on
-two cores: 0.04 s for one word and 0.05 s for three among 10,000 runs; 0.4 s and 1.4 s among 100,000
-while other work kept the cores busy. So neither belongs on a thread that draws.
+Without terms it walks the index over time and reads no more than the window. With terms it looks at
+every run in that order until the window is full, and counting looks at all of them. So neither
+belongs on a thread that draws; docs/filtering.md gives the times.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from sqlite_utils import Database
 
-FIELDS = ("id", "method", "task", "state", "ratio", "seed", "preset", "recipe")
-"""What `field:word` may name."""
+Kind = Literal["word", "text", "number", "setting", "metric"]
+
+TEXTS = {
+    "id": "id",
+    "method": "method",
+    "task": "task",
+    "state": "state",
+    "preset": "preset",
+    "recipe": "recipe",
+    "reason": "reason",
+    "parent": "coalesce(parent, '')",
+    "tag": "",
+}
+"""Fields that are text; a tag is looked up where it is kept."""
+
+NUMBERS = {
+    "ratio": "ratio",
+    "seed": "seed",
+    "attempt": "attempt",
+    "step": "step",
+    "epoch": "epoch",
+    "gpus": "gpus",
+    "priority": "priority",
+    "warnings": "warnings",
+    "done": "done * 1.0 / total",
+    "took": "coalesce(ended, :now) - started",
+    "left": "case state when 'running' then eta_s end",
+    "age": ":now - created",
+}
+"""Fields that are numbers; times in seconds, `done` in [0, 1]."""
+
+_BEGINNINGS = ("id", "state", "preset", "recipe", "parent")
+"""Named by how they begin; other texts by any part of them."""
 
 ORDERS = {
     "newest": "",
@@ -27,33 +57,37 @@ ORDERS = {
 }
 """How runs can be sorted; among equals the newest comes first."""
 
+GROUPS = ("method", "task", "state")
+"""By what runs can be gathered."""
 
-def words(typed: str) -> list[tuple[str, str]]:
-    """Return (field, word) for each word typed; the field is empty where none was named.
 
-    `state:run mrm` is `[("state", "run"), ("", "mrm")]`. A field that does not exist is part of
-    the word.
-    """
-    found = []
-    for word in typed.lower().split():
-        field, colon, rest = word.partition(":")
-        found.append((field, rest) if colon and field in FIELDS else ("", word))
-    return found
+class Term(NamedTuple):
+    """One condition that a run fits or does not."""
+
+    kind: Kind
+    name: str
+    """Of the field, setting or metric; empty for a word."""
+    sign: str
+    """`:` (part or beginning), `=`, `!=`, `<`, `<=`, `>`, `>=`; `is` also minds capitals."""
+    values: tuple[str | float, ...]
+    """Any of them will do."""
+    negated: bool = False
 
 
 def ids(
     db: Database,
-    terms: Sequence[tuple[str, str]],
+    terms: Sequence[Term],
     *,
     limit: int | None = None,
     offset: int = 0,
     order: str = "newest",
+    now: float = 0.0,
 ) -> list[str]:
     """Return the ids of the runs that every term fits, newest first.
 
     By another of `ORDERS` all that fit are looked at before the first is given.
     """
-    where, values = _where(terms)
+    where, values = _where(terms, now)
     values |= {"limit": -1 if limit is None else limit, "offset": offset}
     rows = db.conn.execute(
         f"""
@@ -74,36 +108,92 @@ def beginning(db: Database, prefix: str, *, limit: int) -> list[str]:
     return [id for (id,) in rows]
 
 
-def count(db: Database, terms: Sequence[tuple[str, str]]) -> int:
+def count(db: Database, terms: Sequence[Term], *, now: float = 0.0) -> int:
     """Return how many runs every term fits."""
-    where, values = _where(terms)
+    where, values = _where(terms, now)
     (number,) = db.conn.execute(f"select count(*) from runs{where}", values).fetchone()
     return int(number)
 
 
-def _where(terms: Sequence[tuple[str, str]]) -> tuple[str, dict[str, Any]]:
-    """Return the condition, each term in a value of its own.
+def groups(
+    db: Database, terms: Sequence[Term], by: str, *, now: float = 0.0
+) -> list[tuple[str, int]]:
+    """Return each value of one of `GROUPS` with how many runs of it every term fits."""
+    assert by in GROUPS
+    where, values = _where(terms, now)
+    order = ORDERS["state"] if by == "state" else ""
+    rows = db.conn.execute(
+        f"select {by}, count(*) from runs{where} group by {by} order by {order}{by}", values
+    )
+    return rows.fetchall()
 
-    An id, a preset, a recipe and a state are named by how they begin, a ratio and a seed in full;
-    a method and a task by any part of them.
-    """
-    conditions = []
+
+def _where(terms: Sequence[Term], now: float) -> tuple[str, dict[str, Any]]:
+    """Return the condition, each value of it under a name of its own."""
     values: dict[str, Any] = {}
-    for n, (field, word) in enumerate(terms):
-        value = f":term{n}"
-        fits = {
-            "id": f"substr(id, 1, length({value})) = {value}",
-            "method": f"instr(lower(method), {value})",
-            "task": f"instr(lower(task), {value})",
-            "state": f"substr(state, 1, length({value})) = {value}",
-            "ratio": f"cast(ratio as text) = rtrim({value}, '%')",
-            "seed": f"cast(seed as text) = {value}",
-            "preset": f"substr(preset, 1, length({value})) = {value}",
-            "recipe": f"substr(recipe, 1, length({value})) = {value}",
-        }
-        if field and not word:
-            continue  # `state:` on the way to `state:running` leaves nothing out
-        values[f"term{n}"] = word
-        chosen = [fits[field]] if field else [fits[f] for f in ("id", "method", "task", "state")]
-        conditions.append(f"({' or '.join(chosen)})")
+    conditions = []
+    for n, term in enumerate(terms):
+        each = []
+        for m, value in enumerate(term.values):
+            name = f"t{n}_{m}"
+            lower = isinstance(value, str) and term.sign != "is"
+            values[name] = str(value).lower() if lower else value
+            each.append(_condition(term, f":{name}"))
+        if term.kind in ("setting", "metric"):
+            values[f"n{n}"] = term.name
+            each = [sql.replace(":name", f":n{n}") for sql in each]
+        fits = f"({' or '.join(each)})"
+        wanted = (term.sign != "!=") != term.negated
+        conditions.append(fits if wanted else f"not coalesce({fits}, 0)")
+    if any(":now" in condition for condition in conditions):
+        values["now"] = now
     return (f" where {' and '.join(conditions)}" if conditions else ""), values
+
+
+def _condition(term: Term, value: str) -> str:
+    """Return what a run has to be like for one of the term's values; `!=` as if it were `=`."""
+    sign = "=" if term.sign in (":", "!=") else term.sign
+    if term.kind == "word":
+        near = [f"instr(lower({field}), {value})" for field in ("method", "task", "reason")]
+        begun = [f"substr(id, 1, length({value})) = {value}"]
+        begun += [f"substr(state, 1, length({value})) = {value}", f"preset = {value}"]
+        return " or ".join([*near, *begun, _tagged(f"instr(lower(tag), {value})")])
+    if term.kind == "number":
+        return f"{NUMBERS[term.name]} {sign} {value}"
+    if term.kind == "metric":
+        fits = f"metric = :name and value {sign} {value}"
+        return f"exists (select 1 from results where run = runs.seq and {fits})"
+    if term.kind == "setting":
+        return _set_to(_of_setting(term.sign, sign, value))
+    if term.name == "tag":
+        part = f"instr(lower(tag), {value})"
+        return _tagged(part if term.sign == ":" else f"lower(tag) = {value}")
+    field = TEXTS[term.name]
+    if term.sign == "is":
+        return f"{field} = {value}"
+    if term.sign != ":":
+        return f"lower({field}) = {value}"
+    if term.name in _BEGINNINGS:
+        return f"substr({field}, 1, length({value})) = {value}"
+    return f"instr(lower({field}), {value})"
+
+
+def _tagged(fits: str) -> str:
+    return f"seq in (select run from tags where {fits})"
+
+
+def _set_to(fits: str) -> str:
+    return f"""recipe in (
+      select r.recipe from settings s join recipe_settings rs on rs.setting = s.id
+      join recipes r on r.id = rs.recipe where s.name = :name and {fits}
+    )"""
+
+
+def _of_setting(said: str, sign: str, value: str) -> str:
+    """Return what a setting has to be like; a number is compared as one."""
+    number = f"(typeof({value}) = 'real' and s.number {sign} {value})"
+    if said == ":":
+        return f"({number} or typeof({value}) = 'text' and instr(lower(s.value), {value}))"
+    if sign == "=":
+        return f"({number} or lower(s.value) = {value})"
+    return number

@@ -55,6 +55,18 @@ def of_run(db: Database, run_id: str) -> list[Result]:
     return [Result._make(row) for row in rows]
 
 
+def one(db: Database, run_id: str, metric: str) -> Result | None:
+    """Return one number of the run's result; None where it has no such number."""
+    row = db.conn.execute(
+        """
+        select metric, value, low, high from results
+        where run = (select seq from runs where id = :id) and metric = :metric
+        """,
+        {"id": run_id, "metric": metric},
+    ).fetchone()
+    return Result._make(row) if row else None
+
+
 def document(db: Database, run_id: str) -> dict[str, Any] | None:
     """Return the `result` event as it came, without `t` and `kind`; None where there is none.
 

@@ -397,6 +397,44 @@ def _jobs(db: Database) -> None:
         db.conn.execute(statement)
 
 
+def _settings_and_tags(db: Database) -> None:
+    """Find runs by what they were set to, once a recipe and not once a run, and by their tags."""
+    for statement in (
+        """
+        create table recipes (
+          id integer primary key,
+          recipe text not null unique
+        )
+        """,
+        """
+        create table settings (
+          id integer primary key,
+          name text not null,
+          value text not null,
+          number real,
+          unique (name, value)
+        )
+        """,
+        """
+        create table recipe_settings (
+          setting integer not null references settings (id),
+          recipe integer not null references recipes (id) on delete cascade,
+          primary key (setting, recipe)
+        ) without rowid
+        """,
+        "create index recipe_settings_recipe on recipe_settings (recipe)",
+        """
+        create table tags (
+          tag text not null,
+          run integer not null references runs (seq) on delete cascade,
+          primary key (tag, run)
+        ) without rowid
+        """,
+        "create index tags_run on tags (run)",
+    ):
+        db.conn.execute(statement)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _first,
     _data_versions,
@@ -409,4 +447,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     _shared_devices,
     _removed,
     _jobs,
+    _settings_and_tags,
 ]

@@ -12,6 +12,8 @@ from cxrlab import completion
 from cxrlab.access import AsJson, opened
 
 if TYPE_CHECKING:
+    from sqlite_utils import Database
+
     from cxrlab.lab import Lab
     from cxrlab.lagging import Behind
     from store.runs import Run
@@ -36,6 +38,16 @@ def runs(
     task: Annotated[
         str | None, typer.Option(help="Only runs of this task.", autocompletion=completion.tasks)
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            "-F",
+            metavar="FILTER",
+            help="Only runs that fit words and terms such as "
+            "`state:running blr>1e-4 AUROC>0.7 tag:x`; docs/filtering.md tells them all.",
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option("--limit", "-n", min=0, help="How many; 0 for all. [default: 50]"),
@@ -50,6 +62,7 @@ def runs(
     from cxrlab.errors import unknown_name
     from cxrlab.exports import facts
     from store import runs as store_runs
+    from store import tags
     from trainers import catalog
 
     for name in state or ():
@@ -62,26 +75,60 @@ def runs(
     most = (None if as_json else SHOWN) if limit is None else limit or None
     states = tuple(state or ())
     with opened(ctx) as (lab, db):
-        found = store_runs.select(db, states=states, method=method, task=task, limit=most)
+        if where is None:
+            found = store_runs.select(db, states=states, method=method, task=task, limit=most)
+            fitting = store_runs.count(db, states=states, method=method, task=task)
+        else:
+            found, fitting = filtered(db, where, states, {"method": method, "task": task}, most)
+        tagged = tags.of(db, [run.id for run in found])
         behind = lagging.of_running(db, found)
-        fitting = store_runs.count(db, states=states, method=method, task=task)
         everything = store_runs.count(db)
         asleep = store_runs.count(db, states=("queued",)) if nobody_starts(lab) else 0
     if as_json:
         late = {id: each.as_facts() for id, each in behind.items()}
-        console.facts([facts.of_run(run) | {"behind": late.get(run.id)} for run in found])
+        console.facts(
+            [
+                facts.of_run(run) | {"behind": late.get(run.id), "tags": tagged.get(run.id, ())}
+                for run in found
+            ]
+        )
         return
     if not everything:
         console.say("no runs yet; `cxrlab launch mrm --task siim --ratio 10` queues the first")
     elif not found:
         console.say(f"none of the {everything} runs fits; `cxrlab runs` lists them")
     else:
-        for line in listing(found, behind, columns=console.width(), now=time.time()):
+        for line in listing(found, behind, tagged, columns=console.width(), now=time.time()):
             console.fact(line)
         if len(found) < fitting:
             console.say(f"{fitting - len(found)} older ones are not shown; `--limit 0` shows all")
     if asleep and not as_json:
         console.say(f"{asleep} in the queue and no agent to start them; `cxrlab agent start`")
+
+
+def filtered(
+    db: Database,
+    where: str,
+    states: tuple[str, ...],
+    names: Mapping[str, str | None],
+    most: int | None,
+) -> tuple[list[Run], int]:
+    """Return the newest runs that fit a filter and the options beside it, and how many fit.
+
+    Raises:
+        NotFound: there is no field, setting or metric of a name.
+        Usage: a value does not go with what it is compared to.
+    """
+    from cxrlab import indexing
+    from store import matching, runs
+
+    asked, _ = indexing.understood(db, where)
+    assert asked is not None  # all settings have been read
+    more = [matching.Term("text", "state", "=", states)] if states else []
+    more += [matching.Term("text", n, "=", (value,)) for n, value in names.items() if value]
+    terms, now = (*asked.terms, *more), time.time()
+    ids = matching.ids(db, terms, limit=most, now=now)
+    return [runs.get(db, id) for id in ids], matching.count(db, terms, now=now)
 
 
 def nobody_starts(lab: Lab) -> bool:
@@ -92,7 +139,12 @@ def nobody_starts(lab: Lab) -> bool:
 
 
 def listing(
-    found: list[Run], behind: Mapping[str, Behind], *, columns: int, now: float
+    found: list[Run],
+    behind: Mapping[str, Behind],
+    tagged: Mapping[str, tuple[str, ...]],
+    *,
+    columns: int,
+    now: float,
 ) -> list[str]:
     """Return the lines of a table of runs, each with what there is to say of it below it."""
     from cxrlab import console, naming, text
@@ -125,6 +177,9 @@ def listing(
         out.append(line)
         if run.reason:
             out += console.wrapped(run.reason, indent=8, columns=columns)
+        if run.id in tagged:
+            said = " ".join(f"#{tag}" for tag in tagged[run.id])
+            out += console.wrapped(said, indent=8, columns=columns)
         if run.id in behind:
             out += console.wrapped(behind[run.id].told(), indent=8, columns=columns)
     return out

@@ -74,7 +74,7 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     """Return all that is known of a run, as `--json` gives it."""
     from cxrlab import advice, cloning, descent, frozen, lagging, restricted
     from cxrlab.exports import facts
-    from store import artifacts, jobs, notes, results
+    from store import artifacts, jobs, notes, results, tags
     from trainers import metrics
 
     saved = restricted.shown(lab, run.task, artifacts.of_run(db, run.id))
@@ -85,6 +85,7 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
         "behind": behind.as_facts() if behind else None,
         "next": advice.next_step(run, cloning.configuration(run)),
         "notes": [entry.text for entry in notes.select(db, about=run.id)],
+        "tags": tags.of(db, [run.id]).get(run.id, ()),
         "command": run.command,
         "code": frozen.facts(Path(run.folder)),
         "made_of": cloning.read_json(Path(run.folder) / "provenance.json"),

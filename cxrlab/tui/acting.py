@@ -21,6 +21,8 @@ from store import runs
 from store.db import StoreError
 from store.runs import Run
 
+MOST_LISTED = 8
+"""Runs that are named before they are removed."""
 MOST_NAMED = 3
 """Refusals that are told with their reason."""
 
@@ -97,6 +99,11 @@ def question(act: Act, chosen: Sequence[Run], size: int | None = None) -> tuple[
     lines = [words.listed(counted), tr(act.warning)]
     if size is not None:
         lines.insert(1, tr("{size} on the disk").format(size=text.size(size)))
+    if act.verb == "remove" and len(fit) > 1:
+        lines += [f"{run.id}  {telling.name(run)}" for run in fit[:MOST_LISTED]]
+        lines += [tr("and {n} more").format(n=f"{len(fit) - MOST_LISTED:,}")] * (
+            len(fit) > MOST_LISTED
+        )
     left = len(chosen) - len(fit)
     if left:
         alone = (

@@ -6,21 +6,35 @@ Each opens the registry for itself and is called on a thread, never by a handler
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import advice, behind, cells, cloning, grid, ownership, presets, restricted, weights
+from cxrlab import (
+    advice,
+    behind,
+    cells,
+    cloning,
+    grid,
+    indexing,
+    ownership,
+    presets,
+    restricted,
+    tagging,
+    weights,
+)
 from cxrlab.behind import Member
 from cxrlab.errors import NotFound
 from cxrlab.lab import Lab
-from store import artifacts, matching, notes, points, queue, results, runs, within
+from cxrlab.tui import grouping
+from cxrlab.tui.grouping import Group
+from store import artifacts, matching, notes, points, queue, results, runs, settings, tags, within
 from store.points import Point
 from store.runs import Run
-from trainers.catalog import METHODS, PRETRAIN, datasets_in_use
+from trainers.catalog import METHODS, PRETRAIN, PRETRAIN_ENTRY, TASKS, datasets_in_use
 
 MOST_POINTS = 1000
 """Points of one curve; a plot on a wide screen has some 400 columns of dots."""
@@ -57,18 +71,43 @@ class GridView(NamedTuple):
     """The newest of those that have ended."""
 
 
+class RunsAsked(NamedTuple):
+    """What a person wants to see of the runs."""
+
+    typed: str = ""
+    offset: int = 0
+    limit: int = 0
+    order: str = "newest"
+    by: str = ""
+    """What they are gathered by; empty for one list."""
+    closed: tuple[str, ...] = ()
+    """The groups of which only the head is shown."""
+    settings: tuple[str, ...] = ()
+    """The settings that are shown of each."""
+    marked: tuple[str, ...] = ()
+
+
 class RunsView(NamedTuple):
     """A window of the runs that fit what was typed."""
 
-    typed: str
+    asked: RunsAsked
     total: int
     fitting: int
-    """How many fit."""
-    offset: int
-    runs: tuple[Run, ...]
-    order: str = "newest"
+    """How many runs fit."""
+    lines: int
+    """How many lines that makes, heads of groups included."""
+    rows: tuple[Run | Group, ...]
     marked: tuple[Run, ...] = ()
     """Those marked that are still there, as they are now."""
+    tags: Mapping[str, tuple[str, ...]] = {}
+    """By a run's id."""
+    settings: Mapping[str, Mapping[str, str]] = {}
+    """By a recipe."""
+    scores: Mapping[str, results.Result] = {}
+    """By a run's id, what its task is judged by."""
+    groups: tuple[Group, ...] = ()
+    unread: int = 0
+    """Recipes whose settings have to be read before the filter can be answered."""
 
 
 class Behind(NamedTuple):
@@ -170,32 +209,105 @@ def lacking(lab: Lab) -> tuple[str, ...]:
     return tuple(name for name in names if table[name].url)
 
 
-def read_runs(
-    lab: Lab,
-    typed: str,
-    offset: int,
-    limit: int,
-    order: str = "newest",
-    marked: Sequence[str] = (),
-) -> RunsView:
-    """Return `limit` of the runs that fit what was typed, from `offset` on, and those marked."""
-    terms = matching.words(typed)
+def read_runs(lab: Lab, asked: RunsAsked, now: float) -> RunsView:
+    """Return the lines that were asked for, of the runs that fit what was typed.
+
+    Raises:
+        NotFound: the filter names what is not there.
+        Usage: the filter cannot be understood.
+    """
     with registry(lab) as db:
         total = runs.count(db)
-        count = matching.count(db, terms) if terms else total
-        if terms or order != "newest":
-            ids = matching.ids(db, terms, limit=limit, offset=offset, order=order)
-            window = _present(db, ids)
+        found, unread = indexing.understood(db, asked.typed, limit_s=INDEX_S)
+        if found is None:
+            return RunsView(asked, total, 0, 0, (), unread=unread)
+        terms = found.terms
+        rows: list[Run | Group] = []
+        groups: list[Group] = []
+        if asked.by:
+            counted = matching.groups(db, terms, asked.by, now=now)
+            groups = [Group(key, n, key in asked.closed) for key, n in counted]
+            fitting, lines = sum(group.runs for group in groups), grouping.count(groups)
+            for piece in grouping.pieces(groups, asked.offset, asked.limit):
+                of_it = (*terms, matching.Term("text", asked.by, "is", (piece.group.key,)))
+                rows += [piece.group] * piece.head
+                rows += _window(db, of_it, asked.order, piece.offset, piece.limit, now)
         else:
-            window = runs.select(db, limit=limit, offset=offset)
-        chosen = tuple(_present(db, marked))
-        return RunsView(typed, total, count, offset, tuple(window), order, chosen)
+            fitting = lines = matching.count(db, terms, now=now) if terms else total
+            rows += _window(db, terms, asked.order, asked.offset, asked.limit, now)
+        shown = [row for row in rows if isinstance(row, Run)]
+        return RunsView(
+            asked,
+            total,
+            fitting,
+            lines,
+            tuple(rows),
+            tuple(_present(db, asked.marked)),
+            tags.of(db, [run.id for run in shown]),
+            settings.of_recipes(db, {run.recipe for run in shown}, asked.settings)
+            if asked.settings
+            else {},
+            _scores(db, shown),
+            tuple(groups),
+            unread,
+        )
 
 
-def read_fitting(lab: Lab, typed: str, most: int, order: str) -> list[Run]:
+INDEX_S = 0.5
+"""How long a filter reads settings before it says how many are left."""
+
+
+def _window(
+    db: Database, terms: Sequence[matching.Term], order: str, offset: int, limit: int, now: float
+) -> list[Run]:
+    if not limit:
+        return []
+    if terms or order != "newest":
+        ids = matching.ids(db, terms, limit=limit, offset=offset, order=order, now=now)
+        return _present(db, ids)
+    return runs.select(db, limit=limit, offset=offset)
+
+
+def _scores(db: Database, shown: Sequence[Run]) -> dict[str, results.Result]:
+    """Return the number that each finished run is judged by."""
+    found = {}
+    for run in shown:
+        entry = PRETRAIN_ENTRY if run.task == PRETRAIN else TASKS.get(run.task)
+        if entry is not None and run.state == "succeeded":
+            wanted = f"{'val' if run.task == PRETRAIN else 'test'}/{entry.metric}"
+            number = results.one(db, run.id, wanted)
+            if number is not None:
+                found[run.id] = number
+    return found
+
+
+def read_fitting(lab: Lab, typed: str, most: int, order: str, now: float) -> list[Run]:
     """Return the runs that fit what was typed, no more than `most`."""
     with registry(lab) as db:
-        return _present(db, matching.ids(db, matching.words(typed), limit=most, order=order))
+        found, _ = indexing.understood(db, typed)
+        terms = found.terms if found else ()
+        return _present(db, matching.ids(db, terms, limit=most, order=order, now=now))
+
+
+def read_of_group(lab: Lab, typed: str, by: str, key: str, most: int, now: float) -> list[Run]:
+    """Return the runs of a group that fit what was typed, no more than `most`."""
+    with registry(lab) as db:
+        found, _ = indexing.understood(db, typed)
+        terms = (*(found.terms if found else ()), matching.Term("text", by, "is", (key,)))
+        return _present(db, matching.ids(db, terms, limit=most, now=now))
+
+
+def give_tags(lab: Lab, ids: Sequence[str], change: tagging.Change) -> None:
+    """Give tags to runs, and take others from them."""
+    with registry(lab) as db:
+        tags.change(db, ids, add=change.add, drop=change.drop)
+
+
+def read_setting_names(lab: Lab) -> tuple[str, ...]:
+    """Return the settings in which runs differ, in alphabetical order."""
+    with registry(lab) as db:
+        indexing.bring_up(db)
+        return tuple(name for name, values in settings.names(db).items() if values > 1)
 
 
 def read_named(lab: Lab, typed: str, most: int) -> list[Run]:
@@ -207,7 +319,8 @@ def read_named(lab: Lab, typed: str, most: int) -> list[Run]:
         word = typed.strip().lower()
         ids = matching.beginning(db, word, limit=most) if word.isalnum() else []
         if not ids:
-            ids = matching.ids(db, matching.words(typed), limit=most)
+            words = [matching.Term("word", "", ":", (each,)) for each in typed.split()]
+            ids = matching.ids(db, words, limit=most)
         return _present(db, ids)
 
 

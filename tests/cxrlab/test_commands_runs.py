@@ -64,9 +64,26 @@ def test_filters_choose_and_limits_say_what_is_left_out(lab: Lab, db: Any, new_r
     assert "2 older ones are not shown" in result.stderr
 
 
+def test_a_filter_finds_runs_by_what_they_were_set_to(lab: Lab, new_run: Any) -> None:
+    made = [
+        new_run(method="mrm", task="siim", ratio=10, seed=seed, recipe=f"{seed:064}")
+        for seed in range(3)
+    ]
+    for run in made:
+        folder = Path(run.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({"blr": 1e-4 * (1 + run.seed)}))
+    found = document(lab, "runs", "--filter", "blr>1.5e-4 seed<2")
+    assert [run["id"] for run in found] == [made[1].id]
+    both = document(lab, "runs", "--filter", "task:siim", "--method", "mrm")
+    assert [run["id"] for run in both] == [run.id for run in reversed(made)]
+
+
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
+        (("--filter", "state:runing"), "running"),
+        (("--filter", "metod:mrm"), "method"),
         (("--state", "runing"), "running"),
         (("--method", "deep_mmr"), "deep_mrm"),
         (("--task", "shenzen"), "shenzhen"),
@@ -284,3 +301,28 @@ def test_show_tells_the_next_step_and_what_was_noted(lab: Lab, db: Any, new_run:
     said = " ".join(invoke(lab, "show", run.id).stdout.split())
     assert "note smaller next time" in said
     assert f"`cxrlab clone {run.id} --set batch_size=32" in said
+
+
+def test_runs_are_tagged_listed_and_found_by_their_tags(lab: Lab, new_run: Any) -> None:
+    first, second = new_run(method="mrm"), new_run(method="refers")
+    assert document(lab, "tag", first.id, second.id, "+baseline", "+draft")[0] == {
+        "id": first.id,
+        "tags": ["baseline", "draft"],
+    }
+    assert document(lab, "tag", second.id, "-draft")[0]["tags"] == ["baseline"]
+    assert document(lab, "tag") == {"baseline": 2, "draft": 1}
+    assert [run["id"] for run in document(lab, "runs", "--filter", "tag:draft")] == [first.id]
+    assert document(lab, "show", first.id)["tags"] == ["baseline", "draft"]
+    assert "#baseline #draft" in invoke(lab, "runs").stdout
+    assert invoke(lab, "tag", first.id).stdout == f"{first.id}  #baseline #draft\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("+x",), "no run is named"), (("{run}", "+a,b"), "is no tag"), (("{run}", "+"), "is no tag")],
+)
+def test_what_is_no_tag_is_refused(lab: Lab, new_run: Any, words: Any, said: str) -> None:
+    run = new_run(method="mrm")
+    result = invoke(lab, "tag", *(word.format(run=run.id) for word in words))
+    assert result.exit_code == 2
+    assert said in result.stderr

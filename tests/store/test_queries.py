@@ -28,15 +28,33 @@ from store import (
     rebuild,
     results,
     runs,
+    settings,
+    tags,
     work,
 )
 
 MODULES = (
     "runs", "queue", "jobs", "notices", "points", "artifacts", "results", "cells", "finished",
-    "claims", "intake", "matching", "offspring", "peaks", "predecessors", "work",
+    "claims", "intake", "matching", "settings", "tags", "offspring", "peaks", "predecessors",
+    "work",
 )  # fmt: skip
-NO_QUERY = {"runs.new_id", "runs.read_row", "points.thin", "matching.words", "finished.start_of",
-            "artifacts.removed_of", "jobs.told"}  # fmt: skip
+NO_QUERY = {
+    "runs.new_id",
+    "runs.read_row",
+    "points.thin",
+    "settings.as_text",
+    "settings.as_number",
+    "finished.start_of",
+    "artifacts.removed_of",
+    "jobs.told",
+}
+
+TERMS = [
+    matching.Term("text", "state", ":", ("run",)),
+    matching.Term("setting", "blr", ">", (1e-4,)),
+    matching.Term("metric", "test/Dice", ">", (0.7,)),
+    matching.Term("text", "tag", "=", ("x",)),
+]
 
 QUERIES: dict[str, Callable[[Any], object]] = {
     "runs.get": lambda db: runs.get(db, "aaaaaa"),
@@ -119,13 +137,34 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "claims.every": claims.every,
     "intake.take_in": lambda db: intake.take_in(db, "aaaaaa", Path(runs.get(db, "aaaaaa").folder)),
     "intake.forget": lambda db: intake.forget(db, "aaaaaa"),
-    "matching.ids": lambda db: matching.ids(db, [("state", "run")], limit=20),
-    "matching.count": lambda db: matching.count(db, []),
+    "matching.ids": lambda db: matching.ids(db, TERMS[:1], limit=20),
+    "matching.count": lambda db: matching.count(db, TERMS),
+    "matching.groups": lambda db: matching.groups(db, TERMS, "method"),
+    "settings.unread": settings.unread,
+    "settings.keep": lambda db: settings.keep(db, [("r-aaaaaa", {"blr": 1e-4})]),
+    "settings.names": settings.names,
+    "settings.of_recipes": lambda db: settings.of_recipes(db, ["r-aaaaaa"], ["blr"]),
+    "tags.change": lambda db: tags.change(db, ["aaaaaa"], add=["x"], drop=["y"]),
+    "tags.of": lambda db: tags.of(db, ["aaaaaa"]),
+    "tags.counts": tags.counts,
+    "results.one": lambda db: results.one(db, "aaaaaa", "test/Dice"),
     "rebuild.rebuild": lambda db: rebuild.rebuild(db, Path(runs.get(db, "aaaaaa").folder).parent),
 }
 
-# tables with a row a metric, a device or a number of the grid, of which all are wanted
-SMALL = {"m", "metrics", "claims", "CONSTANT", "cells_changed", "cell_groups", "each"}
+# tables with a row a metric, a device, a number of the grid, a tag or a value that a setting has
+# had, of which all are wanted; and what is asked itself
+SMALL = {
+    "tags",
+    "settings",
+    "json_each",
+    "m",
+    "metrics",
+    "claims",
+    "CONSTANT",
+    "cells_changed",
+    "cell_groups",
+    "each",
+}
 
 
 def describe(id: str, **fields: Any) -> runs.NewRun:

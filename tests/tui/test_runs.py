@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from cxrlab.lab import Lab
-from cxrlab.tui import acting, telling
+from cxrlab.tui import acting, remembered, telling
 from cxrlab.tui.screens import runs as runs_screen
 from cxrlab.tui.screens.question import Question
 from cxrlab.tui.screens.run import RunScreen
@@ -269,6 +269,7 @@ async def test_removing_marked_runs_asks_first_and_says_how_many_and_how_much(
         await until(pilot, lambda: "Remove 7 runs?" in shown(app))
         assert "1 blocked, 4 succeeded, 1 failed, 1 lost" in shown(app)
         assert "on the disk" in shown(app)
+        assert "siimca  mrm · siim 10 % · seed 2" in shown(app)  # what goes is named
         assert "1 more is left alone" in shown(app)
         await pilot.press("n")
         await until(pilot, lambda: not isinstance(app.screen, Question))
@@ -366,3 +367,155 @@ def test_names_of_any_length_leave_the_columns_of_the_home_screen_aligned(
         starts = {cell_len(line[: re.search(r" s\d+ ", line).start()]) for line in said}
         assert len(starts) == 1, said
         assert any("deep_mrm shenzhen_lungs 100 % " in line for line in said)
+
+
+async def test_a_wrong_filter_says_what_is_wrong_and_leaves_the_table_as_it_was(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "11 runs" in shown(app))
+        await pilot.press("slash", *"mrm staet:run")
+        await until(pilot, lambda: "no field, setting or metric is called `staet`" in shown(app))
+        assert "did you mean `state`?" in shown(app)
+        assert app.screen.query_one(Table).count == 8  # what `mrm` fits
+        await pilot.press(*["backspace"] * 9, *"state:run")
+        await until(pilot, lambda: "1 of 11 runs" in shown(app) and "staet" not in shown(app))
+
+
+@pytest.mark.parametrize(
+    ("typed", "count"), [("lr>1e-4", 11), ("lr>1", 0), ("Dice>72%", 2), ("took>10m", 8)]
+)
+async def test_settings_results_and_times_are_filtered_by(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, typed: str, count: int
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "11 runs" in shown(app))
+        await pilot.press("slash", *typed)
+        await until(pilot, lambda: f"{count} of 11 runs" in shown(app))
+
+
+async def test_groups_are_counted_closed_and_opened(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "11 runs" in shown(app))
+        await pilot.press("B")
+        await until(pilot, lambda: "▾ deep_mrm  2 runs" in shown(app))
+        table = app.screen.query_one(Table)
+        assert table.count == 14
+        await pilot.press("enter")
+        await until(pilot, lambda: "▸ deep_mrm  2 runs" in shown(app) and table.count == 12)
+        assert "deepaa" not in shown(app)
+        await pilot.press("down", "down", "z")  # from a run inside it
+        await until(pilot, lambda: "▸ mrm  6 runs" in shown(app) and table.row == 1)
+        await pilot.press("z")
+        await until(pilot, lambda: "▾ mrm  6 runs" in shown(app))
+        await pilot.press("Z")
+        await until(pilot, lambda: table.count == 3)
+        await pilot.press("Z")
+        await until(pilot, lambda: table.count == 14)
+        await pilot.press("B")
+        await until(pilot, lambda: "▾ siim  5 runs" in shown(app))
+        await pilot.press("B")
+        await until(pilot, lambda: "▾ ▶ running  1 run" in shown(app))
+        await pilot.press("B")
+        await until(pilot, lambda: table.count == 11)
+
+
+async def test_the_head_of_a_group_marks_its_runs_and_opens_none(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "B")
+        await until(pilot, lambda: "▾ deep_mrm  2 runs" in shown(app))
+        await pilot.press("space")
+        await until(pilot, lambda: "2 marked · 11 runs" in shown(app))
+        assert "●deepaa" in shown(app)
+        await pilot.press("escape", "s", "r", "R", "X", "plus")  # a head is no run
+        await until(pilot, lambda: "marked" not in shown(app))
+        assert not isinstance(app.screen, Question)
+
+
+async def test_ten_thousand_runs_in_groups_are_read_a_window_at_a_time(
+    empty_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    many(empty_lab, 3000)
+    app = make_app(empty_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "B")
+        await until(pilot, lambda: "▾ mrm  3,000 runs" in shown(app))
+        await pilot.press("G")
+        await until(pilot, lambda: "r00000" in shown(app))
+        assert len(app.screen.query_one(Table)._rows) <= 2 * AROUND + 24
+
+
+async def test_tags_are_given_and_taken_away_and_shown(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, told: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "mrmaaa" in shown(app))
+        await pilot.press("space", "space", "plus")
+        await until(pilot, lambda: "Tag 2 runs" in shown(app))
+        await pilot.press(*"good,", "enter")
+        await until(pilot, lambda: "`good,` is no tag" in shown(app))
+        await pilot.press("backspace", "space", *"+v2", "enter")
+        await until(pilot, lambda: shown(app).count("#good #v2") == 2)
+        assert "2 runs tagged" in told(app)
+        await pilot.press("g", "plus")
+        await until(pilot, lambda: "Tag rndccc" in shown(app))
+        await pilot.press(*"-good", "enter")
+        await until(pilot, lambda: shown(app).count("#good #v2") == 1 and " #v2" in shown(app))
+        await pilot.press("plus", "escape", "slash", *"tag:good", "enter")
+        await until(pilot, lambda: "1 of 11 runs" in shown(app))
+
+
+async def test_columns_are_chosen_moved_remembered_and_put_back(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    def head(app: Any) -> list[str]:
+        return [column.title for column in app.screen.query_one(Table).columns]
+
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "mrmaaa" in shown(app))
+        usual = head(app)
+        await pilot.press("C")
+        await until(pilot, lambda: "Columns of the list" in shown(app))
+        await pilot.press("space", "down", "J", "enter")  # no method; task behind labels
+        await until(pilot, lambda: head(app)[:4] == ["run", "state", "labels", "task"])
+        assert "method" not in head(app)
+        await until(pilot, lambda: remembered.recall(full_lab, "run_columns", []) != [])
+    again = make_app(full_lab)
+    async with again.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: head(again)[:4] == ["run", "state", "labels", "task"])
+        await pilot.press("C", "escape", "C", "d")
+        await until(pilot, lambda: head(again) == usual)
+
+
+async def test_a_setting_in_which_runs_differ_can_be_a_column(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    db = open_store(full_lab.registry)
+    config = Path(runs.get(db, "rndccc").folder) / "config.json"
+    config.write_text('{"lr": 0.00077}')
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await until(pilot, lambda: "mrmaaa" in shown(app))
+        await pilot.press("C")
+        await until(pilot, lambda: any(n == "set:lr" for n in app.screen._names))
+        await pilot.press("G", "space", "enter")
+        await until(pilot, lambda: app.screen.query_one(Table).columns[-1].title == "lr")
+        await pilot.press(*["right"] * 4)
+        await until(pilot, lambda: "0.00077" in shown(app))

@@ -47,6 +47,15 @@ Row = Sequence[Sequence[Part]]
 """For every column the parts its cell is made of."""
 
 
+class Span(NamedTuple):
+    """A row that is one text over all columns."""
+
+    parts: Sequence[Part]
+
+
+Line = Row | Span
+
+
 _STATES = ("running", "queued", "blocked", "succeeded", "failed", "stopped", "lost")
 _STYLES = ("head", "group", "dim", "strong", "best", "paper", *_STATES)
 _FULL = {"cursor", "row", "head", "group"}
@@ -105,7 +114,7 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         self.sign = MARK
         self._cursor = cursor
         self._frozen = frozen
-        self._rows: dict[int, Row] = {}
+        self._rows: dict[int, Line] = {}
         self._widths: list[int] = []
         self._asked = (-1, -1)
 
@@ -120,7 +129,7 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         return 2 if any(column.group for column in self.columns) else 1
 
     def show(
-        self, columns: Sequence[Column], rows: Sequence[Row], *, offset: int = 0, count: int
+        self, columns: Sequence[Column], rows: Sequence[Line], *, offset: int = 0, count: int
     ) -> None:
         """Hold `rows`, the first of them being row `offset` of `count`."""
         self.columns = tuple(columns)
@@ -170,6 +179,8 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         line = self._style("row") if index == self.row and self._cursor == "cell" else base
         if here and self._cursor == "row":
             line = self._style("cursor")
+        if isinstance(row, Span):
+            return Strip(self._cell(Column("", 0), width - 1, row.parts, line))
         cells = []
         for i, (column, parts) in enumerate(zip(self.columns, row, strict=True)):
             over = line

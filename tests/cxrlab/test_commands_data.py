@@ -19,7 +19,11 @@ def invoke(*words: str, **environment: str) -> Any:
 
 def test_init_makes_a_lab_and_overwrites_nothing(tmp_path: Path) -> None:
     first = invoke("init", str(tmp_path / "lab"), "--json")
-    assert json.loads(first.stdout) == {"lab": str(tmp_path / "lab"), "made": True, "share": "private"}
+    assert json.loads(first.stdout) == {
+        "lab": str(tmp_path / "lab"),
+        "made": True,
+        "share": "private",
+    }
     assert (tmp_path / "lab" / ".cxrlab" / "registry.db").is_file()
     settings = tmp_path / "lab" / "cxrlab.toml"
     settings.write_text("[launch]\nthreads = 7\n")

@@ -51,7 +51,9 @@ def prepared(lab: Lab, *more: str) -> Any:
 
 def pretraining(lab: Lab, **change: Any) -> list[str]:
     step = Step("mrm", "pretrain", None, 0, "quick", **change)
-    return programs.command(lab, step, None, folder=lab.runs_dir / "x", gpus=0)
+    return programs.command(
+        lab, step, None, folder=lab.runs_dir / "x", machine=programs.Machine(0, 1, 1)
+    )
 
 
 def after(command: list[str], option: str) -> str | None:

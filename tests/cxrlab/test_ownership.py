@@ -105,7 +105,7 @@ def test_a_program_that_their_settings_name_is_not_run(
     lab, _ = theirs
     step = plan.Step("mrm", "siim", 10, 0, "quick", why="")
     with pytest.raises(ownership.NotYours):
-        programs.command(lab, step, None, folder=tmp_path, gpus=0)
+        programs.command(lab, step, None, folder=tmp_path, machine=programs.Machine(0, 1, 1))
 
 
 def test_a_registry_that_is_read_alone_refuses_writes_and_sees_what_is_in_its_log(

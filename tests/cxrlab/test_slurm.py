@@ -292,3 +292,16 @@ def test_a_run_that_was_short_of_time_ends_as_one_that_was_not(
     assert ends[0].attempt == 2
     theirs, ours = (losses(Path(run.folder)) for run in ends)
     assert (len(theirs), theirs) == (300, ours)
+
+
+def test_two_nodes_save_together_when_they_are_stopped(
+    real: Any, db: Any, slurm_lab: Lab, wait_until: Any
+) -> None:
+    id = real("steps=100000", "batch_size=4", nodes=2)
+    events = folder_of(db, id) / "events.jsonl"
+    wait_until(lambda: events.exists() and '"train/loss"' in events.read_text(), limit_s=400)
+    (stopped,) = cli("--lab", str(slurm_lab.root), "stop", id, "--json")
+    assert stopped["state"] == "stopped"
+    assert stopped["reason"].startswith("SIGTERM received; resumable")
+    assert (folder_of(db, id) / "checkpoints/last.pt").is_file()
+    assert record(db, id, 1)["left"] == []

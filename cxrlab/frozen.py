@@ -25,6 +25,9 @@ from cxrlab.runner import search_path
 from trainers import commit, source
 
 DIFF = "diff.patch"
+OTHER_DIFF = "adapter.patch"
+"""The same of the trainers where `diff.patch` is that of a program of one's own."""
+
 _LETTERS = 16
 _LOCK = ".lock"
 
@@ -76,8 +79,15 @@ def copied(lab: Lab, package: Path, code: Code) -> Code:
     return code._replace(digest=digest, folder=folder)
 
 
-def note(folder: Path, code: Code, *, attempt: int = 1) -> None:
-    """Write into a run folder which code the run executes from `attempt` on."""
+def note(folder: Path, code: Code, *, attempt: int = 1, own: bool = False) -> None:
+    """Write into a run folder which code the run executes from `attempt` on.
+
+    Args:
+        folder: of the run.
+        code: what it executes.
+        attempt: from when on.
+        own: whether the trainers only look after a program of one's own.
+    """
     said = source.note(folder)
     earlier = [*said.get("before", ())]
     if said.get("digest") not in (None, code.digest):
@@ -90,13 +100,15 @@ def note(folder: Path, code: Code, *, attempt: int = 1) -> None:
         "uncommitted_changes": bool(code.diff),
         "repository": code.repository,
         "within": code.within,
+        "patch": OTHER_DIFF if own else DIFF,
         "attempt": attempt,
         "before": earlier,
     }
+    patch = folder / str(content["patch"])
     if code.diff:
-        (folder / DIFF).write_text(code.diff, encoding="utf-8")
+        patch.write_text(code.diff, encoding="utf-8")
     else:
-        (folder / DIFF).unlink(missing_ok=True)
+        patch.unlink(missing_ok=True)
     text = json.dumps(content, indent=2, ensure_ascii=False)
     temporary = folder / f".{source.NOTE}.new"
     temporary.write_text(text + "\n", encoding="utf-8")
@@ -109,7 +121,8 @@ def noted(folder: Path) -> Code | None:
     if not said.get("digest"):
         return None
     with contextlib.suppress(OSError):
-        diff = (folder / DIFF).read_text(encoding="utf-8") if said["uncommitted_changes"] else ""
+        patch = folder / said.get("patch", DIFF)
+        diff = patch.read_text(encoding="utf-8") if said["uncommitted_changes"] else ""
         return Code(
             digest=said["digest"],
             folder=Path(said["folder"]),

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import calling_off, frozen, job, ownership, programs, refresh, runner
+from cxrlab import calling_off, frozen, job, ownership, programs, refresh, runner, worktree
 from cxrlab import gpus as gpu_readings
 from cxrlab import plan as plans
 from cxrlab.backends import local
@@ -358,6 +358,11 @@ def _again(
         raise CxrlabError(f"processes of {run.id} live on: {named}", f"`kill -9 {named}`")
     if not folder.is_dir():
         raise NotFound(f"{folder} is gone", f"`cxrlab rm {run.id}` and launch it anew")
+    if fresh_code and (folder / worktree.NOTE).exists():
+        raise Usage(
+            f"{run.id} starts in a copy of its checkout, which `--fresh-code` does not renew",
+            "`cxrlab run --freeze --again` queues the line with today's",
+        )
     if fresh_code or frozen.noted(folder) is None:
         _take_code(lab, run)
     else:
@@ -375,7 +380,8 @@ def _take_code(lab: Lab, run: runs.Run) -> None:
     """Have the next attempt of a run execute today's code."""
     folder = Path(run.folder)
     with frozen.door(lab):
-        frozen.note(folder, frozen.freeze(lab), attempt=run.attempt + 1)
+        code, own = frozen.freeze(lab), "--" in run.command
+        frozen.note(folder, code, attempt=run.attempt + 1, own=own)
     line = frozen.line(folder, run.command)
     (folder / "command.txt").write_text(line + "\n", encoding="utf-8")
 
@@ -466,7 +472,7 @@ def make_folder(lab: Lab, run: runs.NewRun, config: dict[str, Any], code: frozen
 def _fill_folder(folder: Path, run: runs.NewRun, config: dict[str, Any], code: frozen.Code) -> None:
     text = json.dumps(_placed(config, run), indent=2, ensure_ascii=False)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-    frozen.note(folder, code)
+    frozen.note(folder, code, own="--" in run.command)
     line = frozen.line(folder, run.command)
     (folder / "command.txt").write_text(line + "\n", encoding="utf-8")
     (folder / runner.LOG_NAME).touch()

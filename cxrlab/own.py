@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import launch, plan, programs
+from cxrlab import launch, plan, programs, worktree
 from cxrlab.errors import NotFound, Usage, unknown_name
 from cxrlab.lab import Lab
 from store import runs
@@ -46,6 +46,8 @@ class Own(NamedTuple):
     again: bool = False
     """Whether it is queued although the lab has it."""
     backend: str = "local"
+    freeze: bool = False
+    """Whether it starts in a copy of its checkout."""
 
 
 def prepare(lab: Lab, db: Database, own: Own) -> launch.Prepared:
@@ -83,6 +85,17 @@ def prepare(lab: Lab, db: Database, own: Own) -> launch.Prepared:
     return launch.Prepared(step, run, answer, None if own.again else launch.standing(db, run))
 
 
+def queue(lab: Lab, db: Database, prepared: launch.Prepared, own: Own) -> list[launch.Launched]:
+    """Queue the run, with a copy of its checkout where that was asked for.
+
+    Raises:
+        Usage: there is nothing to copy, or it is more than source code.
+    """
+    if own.freeze and prepared.there is None:
+        worktree.take(worktree.look(own.workdir), Path(prepared.run.folder))
+    return launch.queue(lab, db, [prepared])
+
+
 def place(path: Path) -> Path:
     """Return a watched folder's full path; one within the run folder is known to the run alone."""
     return path if path.parts[:1] == ("{run_dir}",) else path.resolve()
@@ -113,6 +126,8 @@ def _check(own: Own) -> None:
     for folder in (own.workdir, *own.watch):
         if folder.parts[:1] != ("{run_dir}",) and not folder.is_dir():
             raise NotFound(f"{folder} is no folder")
+    if own.freeze:
+        worktree.look(own.workdir)
     for name in own.variables:
         if name not in os.environ:
             raise NotFound(f"`--env {name}`: there is no such environment variable")
@@ -124,6 +139,7 @@ def _command(own: Own, folder: Path) -> list[str]:
     options += ["--seed", str(own.seed), "--workdir", str(own.workdir)]
     options += [part for path in own.watch for part in ("--watch", str(path))]
     options += [f"--result={text}" for text in own.results]
+    options += ["--copied"] if own.freeze else []
     names = [name for name in (*KEPT, *own.variables) if name in os.environ]
     options += [f"--env={name}={os.environ[name]}" for name in dict.fromkeys(names)]
     first, *rest = own.command

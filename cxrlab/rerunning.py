@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import checkout, cloning, frozen, launch
+from cxrlab import checkout, cloning, frozen, launch, worktree
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
@@ -125,6 +125,7 @@ def queue(
             code = checkout.remade(lab, run.id, folder, repository=repository)
         else:
             code = frozen.noted(folder) or frozen.freeze(lab)
+        worktree.take_again(folder, Path(new.folder))
         launch.make_folder(lab, new, cloning.configuration(run), code)
     mark = json.dumps({"rerun_of": run.id}) + "\n"
     (Path(new.folder) / MARK).write_text(mark, encoding="utf-8")

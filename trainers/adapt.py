@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -28,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainers import commit, metrics
+from trainers import copied, metrics, own_provenance
 from trainers.catalog import PRETRAIN, TASKS
 from trainers.events import EventLog
 from trainers.following import Watch
@@ -71,8 +70,9 @@ def main(argv: Sequence[str]) -> int:
     if given.print_config:
         sys.stdout.write(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         return 0
-    if not given.workdir.is_dir():
-        sys.stderr.write(f"error: {given.workdir} is no folder; the program should start there\n")
+    missing = given.output_dir / copied.NOTE if given.copied else given.workdir
+    if not missing.exists():
+        sys.stderr.write(f"error: {missing} is not there; the program should start there\n")
         return 3
     return Adapter(given, command, wanted).run()
 
@@ -97,6 +97,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--result", action="append", default=[], metavar="METRIC=NAME[%]")
     made.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    made.add_argument(
+        "--copied", action="store_true", help="start in the copy that lies in the run folder"
+    )
     made.add_argument("--print_config", "--print-config", action="store_true")
     return made
 
@@ -182,8 +185,10 @@ class Adapter:
         self.given = given
         self.wanted = wanted
         self.folder: Path = given.output_dir.resolve()
+        self.copy = copied.read(self.folder) if given.copied else None
         self.port = free_port()
-        self.command = filled_in(command, folder=self.folder, seed=given.seed, port=self.port)
+        words = self.copy.moved(command) if self.copy else command
+        self.command = filled_in(words, folder=self.folder, seed=given.seed, port=self.port)
         self.events = EventLog(self.folder)
         self.tally = Tally(self.events, epochs_of(self.command))
         self.lock = threading.Lock()
@@ -205,7 +210,7 @@ class Adapter:
         try:
             self.child = subprocess.Popen(
                 self.command,
-                cwd=self.given.workdir,
+                cwd=self.copy.workdir if self.copy else self.given.workdir,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -215,6 +220,8 @@ class Adapter:
             self.events.end("failed", f"{self.command[0]} cannot be started: {error}")
             sys.stderr.write(f"error: {self.command[0]} cannot be started: {error}\n")
             return 127
+        if self.asked:  # before there was anybody to pass it on to
+            self.child.terminate()
         reader = threading.Thread(target=self.listen)
         reader.start()
         while self.child.poll() is None:
@@ -228,7 +235,8 @@ class Adapter:
 
     def watched(self) -> list[Path]:
         """Return the folders to watch; they may lie in the run's own, and come to be later."""
-        words = [str(folder) for folder in self.given.watch]
+        given = self.given.watch
+        words = [str(self.copy.folder(path) if self.copy else path) for path in given]
         filled = filled_in(words, folder=self.folder, seed=self.given.seed, port=self.port)
         return [Path(word).resolve() for word in filled]
 
@@ -250,6 +258,8 @@ class Adapter:
         # this program's own source, which the other may have a package of the same name in
         path = [part for part in kept.pop("PYTHONPATH", "").split(os.pathsep) if part != OWN_PATH]
         kept |= {"PYTHONPATH": os.pathsep.join(path)} if any(path) else {}
+        if self.copy and "PYTHONPATH" in given:
+            given["PYTHONPATH"] = self.copy.search_path(given["PYTHONPATH"])
         return {**kept, "PYTHONUNBUFFERED": "1", "MASTER_PORT": str(self.port), **given}
 
     def listen(self) -> None:
@@ -316,21 +326,14 @@ class Adapter:
 
     def write_provenance(self) -> None:
         """Write where the program's code stands, and on what it runs."""
-        code = commit.of(self.given.workdir)
-        if code.diff:
-            (self.folder / "diff.patch").write_text(code.diff, encoding="utf-8")
-        content = {
-            "commit": code.name,
-            "uncommitted_changes": bool(code.diff),
-            "workdir": str(self.given.workdir),
-            "program": shutil.which(self.command[0]),
-            "host": socket.gethostname(),
-            "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
-            "port": self.port,
-            "seed": self.given.seed,
-        }
-        text = json.dumps(content, indent=2, ensure_ascii=False)
-        (self.folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
+        own_provenance.write(
+            self.folder,
+            command=self.command,
+            environment=self.environment(),
+            workdir=self.given.workdir,
+            copy=self.copy,
+            facts={"port": self.port, "seed": self.given.seed},
+        )
 
 
 def found(values: Mapping[str, float], name: str) -> float | None:

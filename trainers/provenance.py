@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import socket
 import sys
 from importlib import metadata
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 
 from trainers import commit as commit_of
-from trainers import source
+from trainers import machine, source
 
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "tokenizers", "monai", "scikit-learn",
             "numpy", "pillow", "pydicom")  # fmt: skip
@@ -42,7 +41,7 @@ def write(folder: Path, *, seed: int, data: dict[str, Any], weights: dict[str, A
             for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
         ],
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-        "driver": driver(),
+        "driver": machine.driver(),
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "interpreter": sys.executable,
         "seed": seed,
@@ -58,16 +57,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def driver(file: Path = Path("/proc/driver/nvidia/version")) -> str | None:
-    """Return the version of the GPUs' driver; None where there is none."""
-    try:
-        said = file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)", said)
-    return found[1] if found else None
 
 
 def _code(folder: Path) -> dict[str, Any]:

@@ -79,6 +79,14 @@ def run(
     again: Annotated[
         bool, typer.Option("--again", help="Queue it although the lab has this line and seed.")
     ] = False,
+    freeze: Annotated[
+        bool,
+        typer.Option(
+            "--freeze",
+            help="Start it in a copy of this git checkout as it is now; what git ignores is "
+            "linked to.",
+        ),
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for it; exit 1 if it fails.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -116,6 +124,7 @@ def run(
             priority=priority,
             again=again,
             backend=starter,
+            freeze=freeze,
         )
         (prepared,) = launch.asking([own.prepare(lab, db, asked)], gpu_gib=gpu_memory, share=share)
         tell_space(db, [prepared])
@@ -123,7 +132,7 @@ def run(
         if dry_run:
             tell_plan(lab, [prepared], as_json=as_json)
             return
-        launched = launch.queue(lab, db, [prepared])
+        launched = own.queue(lab, db, prepared, asked)
         agent.ensure_agent(lab)
         if not as_json:
             tell_launched(launched, wait=wait)

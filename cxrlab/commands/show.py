@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from store.runs import Run
 
 
+MAIN_PACKAGES = ("torch", "torchvision", "timm", "transformers", "tokenizers", "monai", "mmengine",
+                 "mmcv", "mmsegmentation", "numpy", "pillow", "pydicom")  # fmt: skip
+"""Of which the version is told; JSON has all that were recorded."""
+
+
 def show(
     ctx: typer.Context,
     name: Annotated[
@@ -72,7 +77,7 @@ def show_cell(ctx: typer.Context, name: str, *, as_json: bool) -> None:
 
 def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     """Return all that is known of a run, as `--json` gives it."""
-    from cxrlab import advice, cloning, descent, frozen, lagging, restricted
+    from cxrlab import advice, cloning, descent, frozen, lagging, restricted, worktree
     from cxrlab.exports import facts
     from store import artifacts, jobs, notes, results, tags
     from trainers import metrics
@@ -88,6 +93,7 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
         "tags": tags.of(db, [run.id]).get(run.id, ()),
         "command": run.command,
         "code": frozen.facts(Path(run.folder)),
+        "copied": worktree.facts(Path(run.folder)),
         "made_of": cloning.read_json(Path(run.folder) / "provenance.json"),
         "log": str(Path(run.folder) / "log.txt"),
         "jobs": [each._asdict() for each in jobs.of_run(db, run.id)],
@@ -285,6 +291,8 @@ def checkpoint_told(saved: dict[str, Any], *, columns: int) -> list[str]:
 def code_told(known: dict[str, Any], *, columns: int) -> list[str]:
     """Return the lines on which code a run executes, or did."""
     code, made = known["code"], known["made_of"]
+    if "--" in known["command"]:
+        return own_code_told(known, columns=columns)
     stands = code or made
     at = f"commit {stands['commit'][:12]}" if stands.get("commit") else ""
     changed = f"uncommitted changes in {known['folder']}/diff.patch"
@@ -301,10 +309,29 @@ def code_told(known: dict[str, Any], *, columns: int) -> list[str]:
     return lines + (labelled("", told, columns=columns) if told else [])
 
 
+def own_code_told(known: dict[str, Any], *, columns: int) -> list[str]:
+    """Return the lines on the code of a program of one's own."""
+    copied, made = known["copied"], known["made_of"]
+    if copied:
+        lines = labelled("code", f"{known['folder']}/code, a copy of {copied['from']} from when "
+                         "it was queued", columns=columns)  # fmt: skip
+    elif made.get("workdir"):
+        lines = labelled("code", f"{made['workdir']}, as it was when it started", columns=columns)
+    else:
+        return []
+    stands = copied or made
+    if stands.get("commit"):
+        changed = ", and uncommitted changes in diff.patch" if stands["uncommitted_changes"] else ""
+        lines += labelled("", f"commit {stands['commit'][:12]}{changed}", columns=columns)
+    return lines
+
+
 def machine_told(made: dict[str, Any], *, columns: int) -> list[str]:
     """Return the lines on where a run was executed, and by which versions."""
     lines = []
-    versions = {"python": made.get("python"), **(made.get("packages") or {})}
+    packages = made.get("packages") or {}
+    versions = {"python": made.get("python")}
+    versions |= {name: packages[name] for name in MAIN_PACKAGES if name in packages}
     named = ", ".join(f"{name} {number}" for name, number in versions.items() if number)
     if named:
         lines += labelled("versions", named, columns=columns)

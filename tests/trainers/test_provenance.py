@@ -5,24 +5,10 @@ from pathlib import Path
 
 from trainers import provenance, source
 
-DRIVER = """\
-NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.133.20  Release Build  (dvs-builder)
-GCC version:  gcc version 12.3.0
-"""
-
 
 def written(folder: Path) -> dict[str, object]:
     provenance.write(folder, seed=3, data={"fingerprint": "f"}, weights={})
     return json.loads((folder / "provenance.json").read_text())
-
-
-def test_the_driver_is_named_where_there_is_one(tmp_path: Path) -> None:
-    file = tmp_path / "version"
-    file.write_text(DRIVER)
-    assert provenance.driver(file) == "570.133.20"
-    file.write_text(DRIVER.replace("Open Kernel Module for x86_64", "x86_64 Kernel Module"))
-    assert provenance.driver(file) == "570.133.20"
-    assert provenance.driver(tmp_path / "none") is None
 
 
 def test_everything_that_a_rerun_depends_on_is_recorded(tmp_path: Path) -> None:

@@ -51,8 +51,7 @@ def remade(lab: Lab, run_id: str, folder: Path, *, repository: Path | None = Non
         _git(place, "clone", "-q", "--shared", "--no-checkout", ".", str(root))
         _git(root, "-c", "advice.detachedHead=false", "checkout", "-q", code.commit)
         if code.diff:
-            patch = folder / source.note(folder).get("patch", frozen.DIFF)
-            _git(root, "apply", "--whitespace=nowarn", str(patch))
+            _git(root, "apply", "--whitespace=nowarn", str(folder / frozen.patch_of(folder)))
         package = root / code.within
         if not package.is_dir() or source.digest(package) != code.digest:
             raise CxrlabError(

@@ -15,6 +15,7 @@ import os
 import secrets
 import shlex
 import shutil
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 from cxrlab.errors import CxrlabError, NotFound
 from cxrlab.lab import Lab
 from cxrlab.runner import search_path
+from store import within
 from trainers import commit, source
 
 DIFF = "diff.patch"
@@ -120,9 +122,8 @@ def noted(folder: Path) -> Code | None:
     said = source.note(folder)
     if not said.get("digest"):
         return None
-    with contextlib.suppress(OSError):
-        patch = folder / said.get("patch", DIFF)
-        diff = patch.read_text(encoding="utf-8") if said["uncommitted_changes"] else ""
+    with contextlib.suppress(OSError, KeyError):
+        diff = within.read_text(folder, patch_of(folder)) if said["uncommitted_changes"] else ""
         return Code(
             digest=said["digest"],
             folder=Path(said["folder"]),
@@ -133,6 +134,11 @@ def noted(folder: Path) -> Code | None:
             within=said.get("within", source.PACKAGE.name),
         )
     return None
+
+
+def patch_of(folder: Path) -> str:
+    """Return the name of the file of a run folder that holds what of its code was not committed."""
+    return OTHER_DIFF if source.note(folder).get("patch") == OTHER_DIFF else DIFF
 
 
 def line(folder: Path, command: Collection[str]) -> str:
@@ -159,7 +165,7 @@ def is_there(folder: Path) -> bool:
     """Return whether the code that a run folder names is there; True where it names none."""
     try:
         search_path(folder)
-    except FileNotFoundError:
+    except (OSError, ValueError, LookupError):
         return False
     return True
 
@@ -199,9 +205,10 @@ def _copied(lab: Lab, package: Path) -> tuple[str, Path]:
     try:
         for name in source.files_below(package):
             target = new / package.name / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(package / name, target)
-            target.chmod(0o444)
+            with lab.creating():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(package / name, target)
+            target.chmod(stat.S_IMODE(target.stat().st_mode) & ~0o222)
         digest = source.digest(new / package.name)  # one may have been saved meanwhile
         place = _place(lab, digest)
         with contextlib.suppress(OSError):  # another was first
@@ -220,7 +227,7 @@ def _search_path() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _locked(lab: Lab, how: int) -> Iterator[None]:
-    lab.code_dir.mkdir(parents=True, exist_ok=True)
+    lab.make_folder(lab.code_dir)
     with (lab.code_dir / _LOCK).open("a") as file:
         fcntl.flock(file, how)
         yield

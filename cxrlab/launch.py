@@ -381,7 +381,8 @@ def _take_code(lab: Lab, run: runs.Run) -> None:
     folder = Path(run.folder)
     with frozen.door(lab):
         code, own = frozen.freeze(lab), "--" in run.command
-        frozen.note(folder, code, attempt=run.attempt + 1, own=own)
+        with lab.creating():
+            frozen.note(folder, code, attempt=run.attempt + 1, own=own)
     line = frozen.line(folder, run.command)
     (folder / "command.txt").write_text(line + "\n", encoding="utf-8")
 

@@ -92,7 +92,7 @@ def queue(lab: Lab, db: Database, prepared: launch.Prepared, own: Own) -> list[l
         Usage: there is nothing to copy, or it is more than source code.
     """
     if own.freeze and prepared.there is None:
-        worktree.take(worktree.look(own.workdir), Path(prepared.run.folder))
+        worktree.take(lab, worktree.look(own.workdir), Path(prepared.run.folder))
     return launch.queue(lab, db, [prepared])
 
 

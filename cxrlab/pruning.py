@@ -89,7 +89,8 @@ def remove(lab: Lab, db: Database, found: Found, spare: Sequence[Spare]) -> list
             within = path.relative_to(folder).as_posix()
             now = time.time()
             if each.file.kind != "leftover":
-                _note(folder, within, each, now)
+                with lab.creating():
+                    _note(folder, within, each, now)
             try:
                 path.unlink()
             except FileNotFoundError:
@@ -158,7 +159,10 @@ class Keeper:
 def _files(run: runs.Run, folder: Path) -> Iterator[File]:
     """Return the checkpoints that lie in a run folder; links are left alone."""
     seen: dict[str, os.stat_result] = {}
-    for place, _, names in os.walk(folder / sparing.CHECKPOINTS):
+    top = folder / sparing.CHECKPOINTS
+    if top.is_symlink() or folder.is_symlink():  # what it leads to is not the lab's
+        return
+    for place, _, names in os.walk(top):
         for name in names:
             path = Path(place, name)
             with contextlib.suppress(OSError):  # replaced this very moment

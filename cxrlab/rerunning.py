@@ -125,7 +125,7 @@ def queue(
             code = checkout.remade(lab, run.id, folder, repository=repository)
         else:
             code = frozen.noted(folder) or frozen.freeze(lab)
-        worktree.take_again(folder, Path(new.folder))
+        worktree.take_again(lab, folder, Path(new.folder))
         launch.make_folder(lab, new, cloning.configuration(run), code)
     mark = json.dumps({"rerun_of": run.id}) + "\n"
     (Path(new.folder) / MARK).write_text(mark, encoding="utf-8")

@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -152,13 +153,20 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
 def search_path(folder: Path) -> str | None:
     """Return what `PYTHONPATH` is for a run with code of its own; None where it has none.
 
+    What another user has put there is not executed.
+
     Raises:
         FileNotFoundError: that code is gone.
+        PermissionError: the note on it is not ours.
     """
+    note = folder / CODE_NAME
     try:
-        said = json.loads((folder / CODE_NAME).read_text(encoding="utf-8"))
+        facts = note.lstat()
     except FileNotFoundError:
         return None
+    if not stat.S_ISREG(facts.st_mode) or facts.st_uid not in (0, os.geteuid()):
+        raise PermissionError(f"{note} is not yours, and says which code to execute")
+    said = json.loads(note.read_text(encoding="utf-8"))
     code = Path(said["folder"])
     if not code.is_dir():  # the lab may have been moved
         code = folder.absolute().parents[1] / ".cxrlab" / "code" / code.name

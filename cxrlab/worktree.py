@@ -7,15 +7,18 @@ to, so that it is found where it was. `trainers.adapt` reads what `copied.json` 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cxrlab import text
 from cxrlab.errors import CxrlabError, Usage
+from cxrlab.lab import Lab
+from store import within
 from trainers import commit, source
 
 NOTE = "copied.json"
@@ -72,20 +75,20 @@ def look(workdir: Path) -> Tree:
     return Tree(top, within, tuple(files), tuple(sorted(linked)), total)
 
 
-def take(tree: Tree, folder: Path) -> None:
+def take(lab: Lab, tree: Tree, folder: Path) -> None:
     """Copy a checkout into a run folder, with its commit and what is not committed.
 
     Raises:
         OSError: a file cannot be read, or the disk is full; the run folder is gone then.
     """
     stands = commit.of(tree.top, with_new=True)
+    lab.make_folder(folder)
     try:
         target = folder / FOLDER
-        target.mkdir(parents=True)
-        for name in tree.files:
-            _copy(tree.top / name, target / name, top=tree.top)
-        for name in tree.linked:
-            _link(tree.top / name, target / name)
+        with lab.creating():
+            _fill(target, tree.top, tree.files)
+            for name in tree.linked:
+                _link(tree.top / name, target / name)
         note = {
             "from": str(tree.top),
             "within": tree.within,
@@ -104,34 +107,43 @@ def take(tree: Tree, folder: Path) -> None:
         raise
 
 
-def take_again(earlier: Path, folder: Path) -> None:
+def take_again(lab: Lab, earlier: Path, folder: Path) -> None:
     """Copy into a run folder what another run executed; nothing where that was not a copy.
 
     Raises:
         CxrlabError: the copy is no longer what it was when it was made.
     """
     try:
-        note = json.loads((earlier / NOTE).read_text(encoding="utf-8"))
+        note = json.loads(within.read_text(earlier, NOTE))
     except FileNotFoundError:
         return
+    if any(Path(name).is_absolute() or ".." in Path(name).parts
+           for name in (*note["files"], *note["linked"])):  # fmt: skip
+        raise CxrlabError(f"{earlier / NOTE} names files outside of the copy")
     place, target = earlier / FOLDER, folder / FOLDER
     files = [name for name in note["files"] if _there(place / name)]
     if source.digest(place, _regular(place, files)) != note["digest"]:
         raise CxrlabError(f"{place} has been changed since it was copied, maybe by its run")
+    lab.make_folder(folder)
+    with lab.creating():
+        _fill(target, place, files)
+        for name in note["linked"]:
+            _link(Path(note["from"]) / name, target / name)
+        for name in (NOTE, "diff.patch"):
+            with contextlib.suppress(FileNotFoundError):
+                (folder / name).write_text(within.read_text(earlier, name), encoding="utf-8")
+
+
+def _fill(target: Path, top: Path, names: Sequence[str]) -> None:
     target.mkdir(parents=True)
-    for name in files:
-        _copy(place / name, target / name, top=place)
-    for name in note["linked"]:
-        _link(Path(note["from"]) / name, target / name)
-    for name in (NOTE, "diff.patch"):
-        if (earlier / name).is_file():
-            shutil.copyfile(earlier / name, folder / name)
+    for name in names:
+        _copy(top / name, target / name, top=top)
 
 
 def facts(folder: Path) -> dict[str, Any] | None:
     """Return what a run folder says of the copy that its program starts in; None for none."""
     try:
-        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        note = json.loads(within.read_text(folder, NOTE))
     except (OSError, ValueError):
         return None
     told = ("from", "within", "commit", "uncommitted_changes", "digest")
@@ -171,6 +183,6 @@ def _link(origin: Path, target: Path) -> None:
         target.symlink_to(origin)
 
 
-def _regular(place: Path, names: Iterator[str] | tuple[str, ...] | list[str]) -> list[str]:
+def _regular(place: Path, names: Sequence[str]) -> list[str]:
     """Return those of the names that are files of their own and no links."""
     return [name for name in names if not (place / name).is_symlink()]

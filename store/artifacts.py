@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from store import runs
+from store import runs, within
 from store.db import StoreError, writing
 
 REMOVED = "removed.json"
@@ -71,8 +71,8 @@ def mark_removed(db: Database, run_id: str, path: str, *, at: float) -> None:
 def removed_of(folder: Path) -> dict[str, Any]:
     """Return what a run folder says of its checkpoints that were removed, by path within it."""
     try:
-        said = json.loads((folder / REMOVED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        said = json.loads(within.read_text(folder, REMOVED))
+    except (OSError, ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
 

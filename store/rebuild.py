@@ -182,7 +182,9 @@ def _remake(db: Database, found: _Found) -> None:
             raise  # what is no file of the run says nothing of it, and keeps no other run back
     for path, said in artifacts.removed_of(Path(run.folder)).items():
         if isinstance(said, dict) and not (Path(run.folder) / path).exists():
-            artifacts.mark_removed(db, run.id, path, at=float(said.get("at") or found.created))
+            at = said.get("at")
+            removed = float(at) if isinstance(at, int | float) else found.created
+            artifacts.mark_removed(db, run.id, as_text(path), at=removed)
     _add_attempts(db, found)
     _settle(db, found, known=bool(known))
 

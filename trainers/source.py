@@ -9,12 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 NOTE = "code.json"
 """The file of a run folder that says which code the run was queued with."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 PACKAGE = Path(__file__).resolve().parent
 """Where the code that is running lies."""
@@ -46,9 +51,32 @@ def digest(folder: Path, names: Iterable[str] | None = None) -> str:
 
 
 def note(folder: Path) -> dict[str, Any]:
-    """Return what a run folder says of the code it was queued with; empty for nothing."""
+    """Return what a run folder says of the code it was queued with; empty for nothing.
+
+    A note that is none of ours, or no plain file, says nothing.
+    """
     try:
-        said = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        handle = os.open(folder / NOTE, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
         return {}
-    return said if isinstance(said, dict) else {}
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return {}
+        try:
+            said = json.loads(file.read())
+        except (ValueError, RecursionError):
+            return {}
+    return said if isinstance(said, dict) and _is_ours(said) else {}
+
+
+def _is_ours(said: dict[str, Any]) -> bool:
+    """Return whether a note has the form that queueing gives it."""
+    earlier = said.get("before", [])
+    if not isinstance(earlier, list) or not all(isinstance(each, dict) for each in earlier):
+        return False
+    return all(
+        isinstance(each.get("digest"), str)
+        and _DIGEST.fullmatch(each["digest"]) is not None
+        and (each.get("commit") is None or _COMMIT.fullmatch(str(each["commit"])) is not None)
+        for each in (said, *earlier)
+    )

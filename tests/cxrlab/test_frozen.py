@@ -222,3 +222,42 @@ def test_a_program_of_ones_own_does_not_see_the_trainers(
         words, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "/libraries"
+
+
+def test_a_note_of_others_names_nothing_to_execute_and_nothing_to_remove(
+    lab: Lab, db: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = queued(lab, db)
+    note = Path(run.folder) / source.NOTE
+    said = json.loads(note.read_text())
+    (lab.root / ".cxrlab" / "code" / "x").mkdir()
+    for digest in ("../../runs", "x", "0" * 63, 7):
+        note.write_text(json.dumps(said | {"digest": digest}))
+        assert frozen.named(Path(run.folder)) == set()
+    note.write_text(json.dumps(said | {"commit": "--upload-pack=evil"}))
+    assert frozen.noted(Path(run.folder)) is None
+    note.write_text(json.dumps(said))
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    others = os.stat_result((0o100644, 0, 0, 1, 54321, *[0] * 5))
+    monkeypatch.setattr(Path, "lstat", lambda path: others)
+    with pytest.raises(PermissionError, match="not yours"):
+        runner.search_path(Path(run.folder))
+
+
+def test_a_note_that_is_a_pipe_or_a_link_says_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / source.NOTE)
+    assert source.note(tmp_path) == {}
+    (tmp_path / source.NOTE).unlink()
+    (tmp_path / "other.json").write_text(json.dumps({"digest": "0" * 64}))
+    (tmp_path / source.NOTE).symlink_to("other.json")
+    assert source.note(tmp_path) == {}
+    with pytest.raises(PermissionError):
+        runner.search_path(tmp_path)
+
+
+def test_copies_are_readable_by_those_alone_that_the_lab_says(lab: Lab, db: Any) -> None:
+    queued(lab, db)
+    (copy,) = copies(lab)
+    for path in (lab.code_dir, copy, copy / "trainers", copy / "trainers" / "loop.py"):
+        assert path.stat().st_mode & 0o077 == 0
+    assert (copy / "trainers" / "loop.py").stat().st_mode & 0o222 == 0

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import launch, plan, programs, worktree
+from cxrlab import launch, ownership, plan, programs, worktree
 from cxrlab.errors import NotFound, Usage, unknown_name
 from cxrlab.lab import Lab
 from store import runs
@@ -91,6 +91,7 @@ def queue(lab: Lab, db: Database, prepared: launch.Prepared, own: Own) -> list[l
     Raises:
         Usage: there is nothing to copy, or it is more than source code.
     """
+    ownership.check(lab)
     if own.freeze and prepared.there is None:
         worktree.take(lab, worktree.look(own.workdir), Path(prepared.run.folder))
     return launch.queue(lab, db, [prepared])

@@ -34,6 +34,8 @@ def next_step(run: Run, config: Mapping[str, Any]) -> str:
         return f"`cxrlab resume {run.id}` goes on from its last checkpoint"
     if run.held is not None:
         return f"`cxrlab queue release {run.id}` lets it start"
+    if run.state == "queued" and "; starts again at " in run.reason:
+        return f"`cxrlab queue release {run.id}` starts it now, `cxrlab queue hold {run.id}` never"
     return ""
 
 
@@ -52,7 +54,7 @@ def _running(run: Run) -> str:
 
 def _failed(run: Run, config: Mapping[str, Any]) -> str:
     if NO_MEMORY in run.reason:
-        return _smaller(run, config)
+        return _cut(run, config)
     if any(word in run.reason for word in _DISK):
         return f"free some space; then `cxrlab retry {run.id}` goes on from its last checkpoint"
     if _NOT_FINITE in run.reason:
@@ -76,6 +78,17 @@ def _less_memory(run: Run, config: Mapping[str, Any]) -> str:
         fewer = f"fewer loader workers: `cxrlab clone {run.id} --set num_workers={workers // 2}`"
         return f"{again}; if it happens again, {fewer}"
     return f"{again}; if it happens again, {_smaller(run, config)}"
+
+
+def _cut(run: Run, config: Mapping[str, Any]) -> str:
+    """Return how a run goes on where a GPU has too little memory for it."""
+    batch = config.get("micro_batch") or config.get("batch_size")
+    if "not cut smaller" in run.reason or not isinstance(batch, int) or batch < 2:
+        return _smaller(run, config)
+    return (
+        f"`cxrlab retry {run.id} --on-oom halve` goes on with {batch // 2} images at once instead "
+        f"of {batch}, and makes the same updates; {_smaller(run, config)}"
+    )
 
 
 def _smaller(run: Run, config: Mapping[str, Any]) -> str:

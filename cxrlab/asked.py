@@ -103,6 +103,23 @@ ShareGpu = Annotated[
         show_default=False,
     ),
 ]
+
+
+class OnOomWord(StrEnum):
+    """What is done where a GPU has too little memory."""
+
+    stop = "stop"
+    halve = "halve"
+
+
+OnOom = Annotated[
+    OnOomWord | None,
+    typer.Option(
+        "--on-oom",
+        help="Where a GPU has too little memory: stop, or halve what a micro-batch holds and make "
+        "the same updates of twice as many. [default: the lab's]",
+    ),
+]
 BackendName = Annotated[
     Backend | None,
     typer.Option(

@@ -19,12 +19,13 @@ from sqlite_utils import Database
 
 from cxrlab import calling_off, frozen, job, ownership, programs, refresh, runner, worktree
 from cxrlab import gpus as gpu_readings
+from cxrlab import mending as mendings
 from cxrlab import plan as plans
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
-from store import artifacts, runs
+from store import artifacts, mending, runs
 from store.db import writing
 from trainers import catalog
 
@@ -233,6 +234,25 @@ def queue(lab: Lab, db: Database, prepared: Sequence[Prepared]) -> list[Launched
     return launched
 
 
+def check_on_oom(on_oom: str, prepared: Sequence[Prepared]) -> None:
+    """Refuse to cut the micro-batches of a pre-training whose loss compares their records.
+
+    Raises:
+        Usage: one of these is such.
+    """
+    for one in prepared:
+        of_catalog = catalog.METHODS[one.run.method].compares and one.run.task == catalog.PRETRAIN
+        if on_oom == "halve" and (of_catalog or one.config.get("contrast", "none") != "none"):
+            raise Usage(mendings.refusal(one.run.method), "leave it out")
+
+
+def note_on_oom(db: Database, on_oom: str, launched: Sequence[Launched]) -> None:
+    """Note for new runs what to do where a GPU has too little memory."""
+    for run in launched:
+        if run.new:
+            mending.begin_anew(db, run.id, on_oom=on_oom)
+
+
 def stop(lab: Lab, db: Database, run: runs.Run, grace_s: float | None = None) -> runs.Run:
     """End a run and return it as it then is; one that waits never starts.
 
@@ -278,6 +298,7 @@ def ask_to_stop(db: Database, run: runs.Run) -> local.Asked:
     Returns:
         Who has been asked, now or before.
     """
+    mending.begin_anew(db, run.id)  # one that was to end and go on now only ends
     if run.stop_requested is not None:
         return "runner"
     if run.job is not None:
@@ -372,6 +393,7 @@ def _again(
         state, reason = ("blocked", "waits for others") if waits else ("queued", refresh.TURN)
         if not runs.change_state(db, run.id, state, reason=reason, expect=states):
             raise CxrlabError(f"{run.id} is {runs.get(db, run.id).state} by now")
+        mending.begin_anew(db, run.id)
     refresh.refresh(lab, db)  # puts the reason into words
     return runs.get(db, run.id)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from cxrlab import following, pace, runner, states, text, torchrun
+from cxrlab import following, pace, putting_back, runner, states, text, torchrun
 from cxrlab.backends import local, squeue
 from cxrlab.lab import Lab
 from store import claims, intake, jobs, queue, runs, within
@@ -101,6 +101,9 @@ def refresh_run(lab: Lab, db: Database, run: runs.Run, *, wait_s: float = COMMAN
         )
         if changed and verdict.state != "running":
             claims.release(db, run.id)
+            putting_back.after_end(lab, db, run, verdict)
+    if verdict.state == "running" and states.STALLED in verdict.reason and seen.runner_alive:
+        putting_back.end_stalled(lab, db, run, wait_s=wait_s)
 
 
 def last_line(path: Path, *, start: int = 0) -> str:

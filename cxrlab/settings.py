@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 PRESETS = ("paper", "quick")
+ON_OOM = ("stop", "halve")
+ON_STALL = ("show", "restart")
 LANGUAGES = ("en", "zh")
 BACKENDS = ("local", "slurm")
 ENDS = ("succeeded", "failed", "stopped", "lost")
@@ -61,6 +63,14 @@ class LaunchSettings:
     """`[launch.limits]`: how many runs of a task may run at once; no limit where none is named."""
     hold_after: int = 3
     """After how many failures alike the rest of that method and task is held; 0 for never."""
+    retry_lost: int = 3
+    """How many times in a row a lost run is put back by itself; 0 for never."""
+    on_oom: str = "stop"
+    """What is done where a GPU has too little memory: `stop`, or `halve` the micro-batches."""
+    oom_floor: int = 1
+    """No micro-batch is made smaller than this."""
+    on_stall: str = "show"
+    """What is done about a stalled run: `show` it, or `restart` it from its last checkpoint."""
     stall_factor: float = 20.0
     """A run is stalled after so many times the silence that is usual for it; 0 for never."""
     stall_least_s: float = 60.0

@@ -21,6 +21,8 @@ from cxrlab.settings import (
     FORMS,
     LANGUAGES,
     MAIL_KEYS,
+    ON_OOM,
+    ON_STALL,
     PRESETS,
     SHARES,
     CheckpointSettings,
@@ -190,6 +192,10 @@ def _launch(reader: _Reader, table: Mapping[str, Any]) -> LaunchSettings:
         backend=reader.choice("launch", table, "backend", BACKENDS, "local"),
         limits=_limits(reader, reader.table("launch", table, "limits")),
         hold_after=reader.whole("launch", table, "hold_after", 0, LaunchSettings.hold_after),
+        retry_lost=reader.whole("launch", table, "retry_lost", 0, LaunchSettings.retry_lost),
+        on_oom=reader.choice("launch", table, "on_oom", ON_OOM, LaunchSettings.on_oom),
+        oom_floor=reader.whole("launch", table, "oom_floor", 1, LaunchSettings.oom_floor),
+        on_stall=reader.choice("launch", table, "on_stall", ON_STALL, LaunchSettings.on_stall),
         **others,
     )
 
@@ -375,6 +381,9 @@ def template() -> str:
 # preset = "paper"           # paper: as published; quick: small, to see that all works
 # backend = "local"          # who starts runs: local, this machine; slurm, a cluster ([slurm])
 # hold_after = 3             # so many failures alike hold what waits for the same; 0: never
+# retry_lost = 3             # a lost run starts again by itself, so many times in a row
+# on_oom = "stop"            # no memory left on a GPU: stop, or "halve" the micro-batches
+# on_stall = "show"          # a stalled run: show it, or "restart" it from its last checkpoint
 # stall_factor = 20          # stalled: silent so many times longer than usual; 0: never said
 # limits = {{ report = 1 }}    # how many runs of a task go at once; no limit where none is named
 

@@ -10,12 +10,17 @@ from collections.abc import Iterator, Sequence
 
 from sqlite_utils import Database
 
-from store import runs
+from store import mending, runs
 from store.db import StoreError, writing
+from store.mending import LATEST_S
 from store.rows import COLUMNS, Run, read_row
 
 HELD = "held; `cxrlab queue release` lets it start"
 """The reason of a run that somebody holds back."""
+
+_NOT_YET = """
+select 1 from mending where run = runs.seq and not_before > :now and not_before < :latest
+"""
 
 _ORDER = "order by priority desc, created, seq"
 
@@ -34,6 +39,8 @@ def waiting(db: Database) -> list[Run]:
 def next_queued(db: Database, limit: int, *, backend: str | None = None) -> list[Run]:
     """Return the queued runs to start first: highest priority, then longest there; none held.
 
+    One that was lost, and put back, is passed over until it may start again.
+
     Args:
         db: the registry.
         limit: how many at most.
@@ -42,8 +49,8 @@ def next_queued(db: Database, limit: int, *, backend: str | None = None) -> list
     whose = "" if backend is None else "and backend = :backend"
     rows = db.conn.execute(
         f"select {COLUMNS} from runs where state = 'queued' and held is null {whose} "
-        f"{_ORDER} limit :limit",
-        {"limit": limit, "backend": backend},
+        f"and not exists ({_NOT_YET}) {_ORDER} limit :limit",
+        {"limit": limit, "backend": backend, "now": time.time(), "latest": time.time() + LATEST_S},
     )
     return [read_row(row) for row in rows]
 
@@ -100,8 +107,11 @@ def release(db: Database, ids: Sequence[str], *, reason: str = "", at: float | N
                 "update runs set held = null, queued = :at where id = :id",
                 {"id": run.id, "at": time.time() if at is None else at},
             )
-            if run.state == "queued" and run.held is not None:
+            waits = mending.of_run(db, run.id)
+            if run.state == "queued" and (run.held is not None or waits.not_before is not None):
                 runs.change_state(db, run.id, "queued", reason=reason)
+            if waits.not_before is not None:
+                mending.keep(db, run.id, waits._replace(not_before=None))
 
 
 def put_first(db: Database, ids: Sequence[str]) -> None:

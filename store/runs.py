@@ -19,7 +19,8 @@ from store.rows import COLUMNS, AmbiguousRun, NewRun, NoSuchRun, Run, read_row
 __all__ = [
     "ENDED", "STATES", "THERE", "WAITING", "AmbiguousRun", "NewRun", "NoSuchRun", "Run", "add",
     "add_unless_there", "change_state", "count", "find", "get", "new_id", "release_waiting",
-    "remove", "request_stop", "select", "seq_of", "start_attempt",
+    "remove", "request_stop", "select", "seq_of",
+    "set_command", "start_attempt",
 ]  # fmt: skip
 
 STATES = ("queued", "blocked", "running", "succeeded", "failed", "stopped", "lost")
@@ -179,7 +180,7 @@ def change_state(
             {"id": id, "state": state, "reason": reason, "at": time.time() if at is None else at},
         )
         if state in ENDED:
-            _end_attempt(db, id)
+            _end_attempt(db, id, state, reason)
         db.conn.execute(
             "update runs set reason = :reason where id = :id and reason <> :reason",
             {"id": id, "reason": reason},
@@ -187,17 +188,20 @@ def change_state(
     return True
 
 
-def _end_attempt(db: Database, id: str) -> None:
-    """Note when the present attempt ended, if its trainer did not: no later than its last word."""
+def _end_attempt(db: Database, id: str, state: str, reason: str) -> None:
+    """Note when and how the present attempt ended, if its trainer did not.
+
+    That was no later than its last word.
+    """
     db.conn.execute(
         """
         update attempts set ended = (
           select min(ended, coalesce(last_event, ended)) from runs where id = :id
-        )
+        ), outcome = coalesce(outcome, :state), reason = coalesce(nullif(reason, ''), :reason)
         where ended is null
           and (run, attempt) = (select seq, attempt from runs where id = :id)
         """,
-        {"id": id},
+        {"id": id, "state": state, "reason": reason},
     )
 
 
@@ -234,6 +238,15 @@ def start_attempt(db: Database, id: str, at: float) -> int:
             values,
         )
     return run.attempt + 1
+
+
+def set_command(db: Database, id: str, command: Sequence[str]) -> None:
+    """Change what the next attempt of a run executes."""
+    with writing(db):
+        db.conn.execute(
+            "update runs set command = :command where id = :id",
+            {"id": id, "command": json.dumps(list(command))},
+        )
 
 
 def request_stop(db: Database, id: str, at: float) -> None:

@@ -435,6 +435,22 @@ def _settings_and_tags(db: Database) -> None:
         db.conn.execute(statement)
 
 
+def _mending(db: Database) -> None:
+    """Remember how often a run was put back by itself, and when it may start again."""
+    db.conn.execute(
+        """
+        create table mending (
+          run integer primary key references runs (seq) on delete cascade,
+          on_oom text not null,
+          losses integer not null,
+          stalls integer not null,
+          not_before real,
+          ending integer
+        )
+        """
+    )
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _first,
     _data_versions,
@@ -448,4 +464,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     _removed,
     _jobs,
     _settings_and_tags,
+    _mending,
 ]

@@ -54,6 +54,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         "cpu_slots = 2",
         "threads = 1",
         "stop_grace_s = 20",
+        "retry_lost = 0",
         'preset = "quick"',
         f'pretrain_program = "{FAKE_TRAINER}"',
         f'finetune_program = "{FAKE_TRAINER}"',

@@ -18,7 +18,16 @@ from pathlib import Path
 
 from trainers.events import EventLog
 
-PLACES = ("seed", "output_dir", "data_path", "pretrained", "device", "threads", "resume")
+PLACES = (
+    "seed",
+    "output_dir",
+    "data_path",
+    "pretrained",
+    "device",
+    "threads",
+    "resume",
+    "micro_batch",
+)
 
 DEMO = ("epochs", "steps", "warmup_epochs", "warmup_steps", "eval_every", "lr", "channels",
         "aux_channels")  # fmt: skip
@@ -42,6 +51,9 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--fake_end", default="succeed")
     parser.add_argument("--fake_refuse", default="", help="message of exit 2")
     parser.add_argument("--fake_hang", type=int, default=0, help="step after which nothing comes")
+    for name, default in (("batch_size", 16), ("accum_iter", 1), ("micro_batch", 0),
+                          ("fake_fits", 0)):  # fmt: skip
+        parser.add_argument(f"--{name}", type=int, default=default)
     for name in ("fake_deaf", "fake_child", "fake_mute"):
         parser.add_argument(f"--{name}", action="store_true")
     return parser
@@ -81,6 +93,9 @@ class Trainer:
         signal.signal(signal.SIGTERM, signal.SIG_IGN if given.fake_deaf else self.on_sigterm)
         done = json.loads(given.resume.read_text())["step"] if given.resume else 0
         self.events.start(done, total_steps=given.fake_steps)
+        if given.fake_fits and (given.micro_batch or given.batch_size) > given.fake_fits:
+            self.events.end("failed", "GPU out of memory: CUDA out of memory")
+            return 1
         sys.stderr.write(f"training from step {done}\n")
         if given.fake_child:
             code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"

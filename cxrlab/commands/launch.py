@@ -12,6 +12,7 @@ from cxrlab.asked import (
     BackendName,
     GpuMemory,
     NodeCount,
+    OnOom,
     Preset,
     ShareGpu,
     every,
@@ -92,6 +93,7 @@ def launch(
     ] = None,
     gpu_memory: GpuMemory = None,
     share: ShareGpu = None,
+    on_oom: OnOom = None,
     priority: Annotated[
         int, typer.Option(metavar="N", help="Runs of a higher one start first.")
     ] = 0,
@@ -139,6 +141,8 @@ def launch(
         plan = plans.plan(wants, launching.pretrainings(db))
         tell_copy(lab, plan)
         prepared = launching.prepare(lab, db, plan, gpus=number, priority=priority, where=where)
+        if on_oom is not None:
+            launching.check_on_oom(on_oom.value, prepared)
         prepared = launching.asking(prepared, gpu_gib=gpu_memory, share=share)
         telling.tell_space(db, prepared)
         telling.tell_memory(lab, db, prepared)
@@ -146,6 +150,8 @@ def launch(
             telling.tell_plan(lab, prepared, as_json=as_json)
             return
         launched = launching.queue(lab, db, prepared)
+        if on_oom is not None:
+            launching.note_on_oom(db, on_oom.value, launched)
         agent.ensure_agent(lab)
         if not as_json:
             telling.tell_launched(launched, wait=wait)

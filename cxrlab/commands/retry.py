@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from cxrlab.access import AsJson, FreshCode, RunNames, named, opened, what
+from cxrlab.asked import OnOom
 
 
 def retry(
     ctx: typer.Context,
     runs: RunNames,
     fresh_code: FreshCode = False,
+    on_oom: OnOom = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the runs; exit 1 if one does not succeed.")
     ] = False,
@@ -22,11 +24,14 @@ def retry(
 
     They execute the code that they were queued with; `--fresh-code` brings a mended trainer in.
     """
-    from cxrlab import agent, console, launch, text
+    from cxrlab import agent, console, launch, putting_back, text
     from cxrlab.commands.launch import waited_for
     from cxrlab.exports import facts
 
     with opened(ctx, changes=True) as (lab, db):
+        if on_oom is not None:
+            for run in named(db, runs):
+                putting_back.choose(lab, db, run, on_oom.value)
         queued = [launch.retry(lab, db, run, fresh_code=fresh_code) for run in named(db, runs)]
         agent.ensure_agent(lab)
         if fresh_code and not as_json:

@@ -37,6 +37,8 @@ CONFIG = {"batch_size": 64, "accum_iter": 2}
         ("lost", "the machine was restarted", CONFIG, "cxrlab resume"),
         ("stopped", "", CONFIG, "cxrlab resume"),
         ("succeeded", "", CONFIG, ""),
+        ("failed", "GPU out of memory: x", CONFIG, "--on-oom halve` goes on with 32 images"),
+        ("queued", "lost twice, x; starts again at 14:05", CONFIG, "cxrlab queue release"),
     ],
 )  # fmt: skip
 def test_each_end_has_its_next_step(

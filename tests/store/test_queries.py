@@ -19,6 +19,7 @@ from store import (
     intake,
     jobs,
     matching,
+    mending,
     notices,
     offspring,
     peaks,
@@ -35,8 +36,8 @@ from store import (
 
 MODULES = (
     "runs", "queue", "jobs", "notices", "points", "artifacts", "results", "cells", "finished",
-    "claims", "intake", "matching", "settings", "tags", "offspring", "peaks", "predecessors",
-    "work",
+    "claims", "intake", "matching", "mending", "settings", "tags", "offspring", "peaks",
+    "predecessors", "work",
 )  # fmt: skip
 NO_QUERY = {
     "runs.new_id",
@@ -103,6 +104,10 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "runs.change_state": lambda db: runs.change_state(db, "aaaaaa", "running"),
     "runs.release_waiting": lambda db: runs.release_waiting(db),
     "runs.start_attempt": lambda db: runs.start_attempt(db, "aaaaaa", 1.0),
+    "runs.set_command": lambda db: runs.set_command(db, "aaaaaa", ["true"]),
+    "mending.of_run": lambda db: mending.of_run(db, "aaaaaa"),
+    "mending.keep": lambda db: mending.keep(db, "aaaaaa", mending.Mending()),
+    "mending.begin_anew": lambda db: mending.begin_anew(db, "aaaaaa", on_oom="halve"),
     "runs.request_stop": lambda db: runs.request_stop(db, "aaaaaa", 1.0),
     "runs.remove": lambda db: runs.remove(db, "cccccc"),
     "points.curve": lambda db: points.curve(db, "aaaaaa", "train/loss", after=3),

@@ -1,4 +1,4 @@
-"""What is known of a run that is put back by itself: how often it was, and from when it may start?"""
+"""What is known of a run that is put back by itself: how often, and from when may it start?"""
 
 from __future__ import annotations
 

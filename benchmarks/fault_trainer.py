@@ -20,6 +20,7 @@ from trainers.events import EventLog
 from trainers.room import Room
 
 SAVE_EVERY = 5
+FAULT_AT = 10
 
 
 def weights_after(seed: int, step: int, *, start: str = "", done: int = 0) -> str:
@@ -43,6 +44,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--step_s", type=float, default=0.05)
     parser.add_argument("--resume", type=Path)
+    parser.add_argument("--fault", default="", help="what happens at step 10")
     given = parser.parse_args(argv)
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))
@@ -57,11 +59,14 @@ def main(argv: list[str]) -> int:
         time.sleep(given.step_s)
         weights = weights_after(given.seed, step + 1, start=weights, done=step)
         step += 1
+        if given.fault and step == FAULT_AT:
+            befall(given.fault, events, step)
+        needed = 2**60 if given.fault == "disk" else 4096
         events.metrics(step, {"train/loss": loss_at(given.seed, step)}, epoch=step / 10)
         events.progress(step, given.steps, eta_s=None)
         if step % SAVE_EVERY == 0 or stopping or step == given.steps:
             kept = {"step": step, "weights": weights}
-            if room.keep(partial(save, last, kept), needed=4096, stopping=lambda: bool(stopping)):
+            if room.keep(partial(save, last, kept), needed=needed, stopping=lambda: bool(stopping)):
                 events.checkpoint("last", "checkpoints/last.pt", step=step)
         if stopping and step < given.steps:
             events.end("stopped", "SIGTERM received")
@@ -69,6 +74,39 @@ def main(argv: list[str]) -> int:
     events.result(values={"val/loss": loss_at(given.seed, step)}, selected_by="val/loss")
     events.end("succeeded")
     return 0
+
+
+def befall(fault: str, events: EventLog, step: int) -> None:
+    """Let something happen to this process, as it happens to trainers."""
+    if fault == "status":
+        sys.stderr.write("error: exit status 7 was asked for\n")
+        os._exit(7)
+    if fault == "oom":
+        events.end("failed", "GPU out of memory: CUDA out of memory. Tried to allocate 2.00 GiB.")
+        os._exit(1)
+    if fault == "nan":
+        events.end("failed", f"train/loss_image is not finite at step {step}; items a.png, b.png")
+        os._exit(1)
+    if fault == "hang":
+        time.sleep(600)
+    if fault == "host_oom":
+        exhaust()
+
+
+def exhaust() -> None:
+    """Use more memory than a control group of this process's own has; needs root."""
+    for parent, limit in (("memory", "memory.limit_in_bytes"), (".", "memory.max")):
+        group = Path("/sys/fs/cgroup") / parent / f"cxrlab-fault-{os.getpid()}"
+        try:
+            group.mkdir()
+            (group / limit).write_text(str(96 * 2**20))
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+        except OSError:
+            continue
+        kept = []
+        while True:
+            kept.append(bytearray(b"x" * 2**20))
+    raise OSError("no control group can be made here")
 
 
 def save(path: Path, content: dict[str, object]) -> None:

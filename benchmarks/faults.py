@@ -1,6 +1,7 @@
 """Does a lab survive what happens to its processes and files? Faults at random, then a reckoning.
 
     python -m benchmarks.faults --faults 200
+    python -m benchmarks.faults --each
     python -m benchmarks.faults --faults 1000 --only trainer,runner,both,agent
 
 Some runs train at a time. Each fault strikes one of them, or what stands around it, at a random
@@ -29,6 +30,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import each_fault
 from benchmarks.fault_trainer import loss_at, weights_after
 from cxrlab import agent, launch, refresh, runner
 from cxrlab.backends import local
@@ -53,6 +55,7 @@ class Campaign:
         made = make_lab(root)
         made.settings_file.write_text(
             f"[launch]\ngpus = 0\ncpu_slots = {AT_ONCE}\nthreads = 1\nstop_grace_s = 20\n"
+            "retry_lost = 0\n"
         )
         self.lab: Lab = make_lab(root)
         self.db = open_store(self.lab.registry)
@@ -370,6 +373,20 @@ def pid_used_again(of: Campaign, name: str) -> None:
 
 
 @fault
+def clock_set(of: Campaign, name: str) -> None:
+    """Let the times of a run's files be those of a clock that was set an hour forth or back."""
+    run = of.running()
+    at = time.time() + of.random.choice((-3600, 3600))
+    beat = runner.beat_path(Path(run.folder), run.attempt)
+    for path in (beat, Path(run.folder) / runner.LOG_NAME, Path(run.folder) / "events.jsonl"):
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(path, (at, at))
+    of.expect(name, run, {"running", "succeeded"})
+    if any(word in of.now(run).reason for word in ("quiet", "stalled")):
+        of.wrong.append(f"{name}: {run.id} is called silent: {of.now(run).reason}")
+
+
+@fault
 def disk_full(of: Campaign, name: str) -> None:
     """Fill the disk for a while, where it is a small one of the lab's own."""
     if os.statvfs(of.lab.root).f_blocks * os.statvfs(of.lab.root).f_frsize > 2**30:
@@ -425,7 +442,10 @@ def main() -> int:
     parser.add_argument("--only", default="", help="some faults, with commas between")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tmpfs", action="store_true", help="a small disk, to fill (needs root)")
+    parser.add_argument("--each", action="store_true", help="each fault once, and what is said")
     given = parser.parse_args()
+    if given.each:
+        return each_fault.main()
     names = given.only.split(",") if given.only else list(FAULTS)
     with place(given.tmpfs) as folder:
         campaign = Campaign(folder / "lab", given.seed)

@@ -49,6 +49,8 @@ def _running(run: Run) -> str:
         return "free some space; it goes on by itself"
     if states.FROZEN in run.reason:
         return f"`kill -CONT` its processes, or `cxrlab stop {run.id}`"
+    if states.ALONE in run.reason:
+        return "nothing: it goes on to its end, which its own events tell"
     return ""
 
 

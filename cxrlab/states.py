@@ -21,6 +21,7 @@ STALLED = "stalled"
 PAUSED = "paused"
 """How the reason of a running run begins that waits for room on the disk."""
 
+ALONE = "its runner is gone"
 FROZEN = "frozen by a signal (SIGSTOP)"
 FOLDER_GONE = "its folder is gone"
 
@@ -194,7 +195,7 @@ def _remark(evidence: Evidence) -> str:
     elif evidence.quiet_s >= QUIET_S:
         remarks.append(f"quiet for {_minutes(evidence.quiet_s)}")
     if not evidence.runner_alive:
-        remarks.append("its runner is gone")
+        remarks.append(ALONE)
     return ", ".join(remarks)
 
 
@@ -208,5 +209,5 @@ def _minutes(seconds: float) -> str:
     """Write a silence by the minute, so that its text changes seldom."""
     minutes = int(seconds // 60)
     if not minutes:
-        return f"{int(seconds // 10) * 10} s"
+        return f"{int(seconds // 10) * 10 or int(seconds)} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -33,6 +33,7 @@ CONFIG = {"batch_size": 64, "accum_iter": 2}
         ("running", "stalled: no event for 14 min, usually every 3 s", CONFIG, "cxrlab stop"),
         ("running", "paused: the disk is full (needs 1.2 GiB)", CONFIG, "goes on by itself"),
         ("running", "frozen by a signal (SIGSTOP)", CONFIG, "kill -CONT"),
+        ("running", "its runner is gone", CONFIG, "goes on to its end"),
         ("running", "", CONFIG, ""),
         ("lost", "the machine was restarted", CONFIG, "cxrlab resume"),
         ("stopped", "", CONFIG, "cxrlab resume"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import agent, cli, launch, outlook
+from cxrlab import agent, cli, job, outlook
 from cxrlab import plan as plans
 from cxrlab.asked import Asked
 from cxrlab.commands import fill as command
@@ -87,7 +87,7 @@ def test_a_run_with_a_checkpoint_goes_on_and_its_fine_tunings_wait_for_it(
     lab: Lab, db: Any, state: str
 ) -> None:
     (pre,) = filled(lab, "mrm", "--task", "pretrain")
-    last = Path(runs.get(db, pre["id"]).folder) / launch.LAST_CHECKPOINT
+    last = Path(runs.get(db, pre["id"]).folder) / job.LAST_CHECKPOINT
     last.parent.mkdir(parents=True)
     last.write_text("{}")
     runs.change_state(db, pre["id"], state)

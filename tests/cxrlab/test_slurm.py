@@ -267,15 +267,24 @@ def losses(folder: Path) -> list[float]:
     return [found[step] for step in sorted(found)]
 
 
-def test_two_nodes_learn_what_one_process_learns(real: Any, db: Any, wait_for_state: Any) -> None:
-    two = real("steps=4", "batch_size=4", nodes=2)
+def test_two_nodes_learn_what_one_process_learns_and_save_together_when_stopped(
+    real: Any, db: Any, slurm_lab: Lab, wait_for_state: Any, wait_until: Any
+) -> None:
+    long = real("steps=100000", "batch_size=4", nodes=2)
+    events = folder_of(db, long) / "events.jsonl"
+    wait_until(lambda: events.exists() and '"step": 4,' in events.read_text(), limit_s=400)
     one = real("steps=4", "batch_size=8", backend="local")
+    (stopped,) = cli("--lab", str(slurm_lab.root), "stop", long, "--json")
+    assert stopped["state"] == "stopped"
+    assert stopped["reason"].startswith("SIGTERM received; resumable")
+    assert (folder_of(db, long) / "checkpoints/last.pt").is_file()
+    assert record(db, long, 1)["slurm"]["nodes"] == "n[1-2]"
+    two = real("steps=4", "batch_size=4", nodes=2)
     ends = [wait_for_state(id, "succeeded", "failed", "lost", limit_s=400) for id in (two, one)]
     assert [run.state for run in ends] == ["succeeded"] * 2, [run.reason for run in ends]
     theirs, ours = (losses(Path(run.folder)) for run in ends)
     assert len(theirs) == 4
     assert theirs == pytest.approx(ours, rel=1e-5)
-    assert record(db, two, 1)["slurm"]["nodes"] == "n[1-2]"
 
 
 def test_a_run_that_was_short_of_time_ends_as_one_that_was_not(
@@ -292,16 +301,3 @@ def test_a_run_that_was_short_of_time_ends_as_one_that_was_not(
     assert ends[0].attempt == 2
     theirs, ours = (losses(Path(run.folder)) for run in ends)
     assert (len(theirs), theirs) == (300, ours)
-
-
-def test_two_nodes_save_together_when_they_are_stopped(
-    real: Any, db: Any, slurm_lab: Lab, wait_until: Any
-) -> None:
-    id = real("steps=100000", "batch_size=4", nodes=2)
-    events = folder_of(db, id) / "events.jsonl"
-    wait_until(lambda: events.exists() and '"train/loss"' in events.read_text(), limit_s=400)
-    (stopped,) = cli("--lab", str(slurm_lab.root), "stop", id, "--json")
-    assert stopped["state"] == "stopped"
-    assert stopped["reason"].startswith("SIGTERM received; resumable")
-    assert (folder_of(db, id) / "checkpoints/last.pt").is_file()
-    assert record(db, id, 1)["left"] == []

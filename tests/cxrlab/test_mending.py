@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from cxrlab import launch, mending, putting_back, refresh
+from cxrlab import cli, launch, mending, putting_back, refresh
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab, find_lab
@@ -229,3 +230,22 @@ def test_a_retry_by_hand_counts_anew(
     kept.keep(db, run.id, Mending("halve", losses=3))
     launch.resume(lab, db, lost)
     assert kept.of_run(db, run.id) == Mending("halve")
+
+
+def launched(lab: Lab, *words: str) -> Any:
+    return CliRunner().invoke(cli.app, ["--lab", str(lab.root), "launch", *words])
+
+
+def test_launch_notes_what_to_do_where_a_gpu_has_too_little_memory(
+    lab: Lab, db: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxrlab.agent.ensure_agent", lambda lab: None)
+    assert launched(lab, "mrm", "--on-oom", "halve").exit_code == 0
+    (run,) = runs.select(db)
+    assert kept.of_run(db, run.id) == Mending("halve")
+
+
+def test_launch_cuts_no_micro_batch_whose_records_are_compared(lab: Lab, db: Any) -> None:
+    refused = launched(lab, "convirt", "--on-oom", "halve")
+    assert refused.exit_code == 2
+    assert runs.select(db) == []

@@ -96,7 +96,7 @@ def question(act: Act, chosen: Sequence[Run], size: int | None = None) -> tuple[
         for state in runs.STATES
         if any(run.state == state for run in fit)
     ]
-    lines = [words.listed(counted), tr(act.warning)]
+    lines = [words.joined(counted), tr(act.warning)]
     if size is not None:
         lines.insert(1, tr("{size} on the disk").format(size=text.size(size)))
     if act.verb == "remove" and len(fit) > 1:
@@ -113,7 +113,7 @@ def question(act: Act, chosen: Sequence[Run], size: int | None = None) -> tuple[
         )
         lines.append(alone.format(n=f"{left:,}"))
     if len(fit) == 1:
-        lines[0] = words.listed([telling.name(fit[0]), tr(fit[0].state)])
+        lines[0] = words.joined([telling.name(fit[0]), tr(fit[0].state)])
     which = fit[0].id if len(fit) == 1 else words.counted(len(fit), "run")
     return tr(act.asks).format(what=which), "\n".join(lines)
 
@@ -124,7 +124,7 @@ def refusal(act: Act, chosen: Sequence[Run]) -> str:
     if len(chosen) == 1:
         state = tr(chosen[0].state)
         which = tr("{run} is {state}").format(run=chosen[0].id, state=state)
-    states = words.listed([tr(state) for state in act.states])
+    states = words.joined([tr(state) for state in act.states])
     return f"{which}: {tr(act.refused).format(states=states)}"
 
 

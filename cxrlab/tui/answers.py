@@ -6,6 +6,7 @@ import shlex
 
 from cxrlab import sweeping
 from cxrlab.errors import CxrlabError, Usage
+from cxrlab.tui import sentences
 
 GPUS: dict[str, int | None] = {"auto": None, "cpu": 0, "1": 1, "2": 2, "4": 4, "8": 8}
 """What can be chosen for the GPUs of each run, and what the engine makes of it."""
@@ -68,4 +69,5 @@ def priority_of(typed: str) -> int:
 
 def in_full(error: CxrlabError) -> str:
     """Return what is wrong and what to do, a line each."""
-    return f"{error.message}\n{error.hint}" if error.hint else error.message
+    lines = [error.message, error.hint] if error.hint else [error.message]
+    return "\n".join(map(sentences.said, lines))

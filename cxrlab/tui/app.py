@@ -323,7 +323,7 @@ class CxrlabApp(App[str]):
             if run.state == "running"
             else tr("It has not started; `r` queues it again.")
         )
-        what = words.listed([telling.name(run), tr(run.state)])
+        what = words.joined([telling.name(run), tr(run.state)])
         self.push_screen(
             Question(tr("Stop {what}?").format(what=run.id), f"{what}\n{running}"),
             lambda yes: self._stop(run) if yes else None,
@@ -456,13 +456,13 @@ class CxrlabApp(App[str]):
             ratio = "" if one.ratio is None else f" {one.ratio} %"
             what = tr(one.state)
             if not one.new:
-                what = words.listed([what, sentences.said(one.why)])
+                what = words.joined([what, sentences.said(one.why)])
             seed = tr("seed {n}").format(n=one.seed)
             lines.append(f"{one.id} {one.method} {one.task}{ratio} {seed}: {what}")
         self._say("\n".join(lines[:10]), severity="information")
 
     def _say(self, what: str, hint: str = "", *, severity: Any = "error") -> None:
-        lines = [harmless(line) for line in (*what.splitlines(), hint) if line]
+        lines = [harmless(sentences.said(line)) for line in (*what.splitlines(), hint) if line]
         self.notify("\n".join(lines), severity=severity, markup=False, timeout=6)
 
     # -- keys

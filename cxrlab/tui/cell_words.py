@@ -58,10 +58,10 @@ def columns_of(shown: grid.Grid, rows: Sequence[Sequence[Sequence[Part]]]) -> li
     names = [row[0][0][0] for row in rows]
     columns = [Column(tr("method"), max([10, *map(len, names)]))]
     for i, column in enumerate(shown.columns, start=1):
-        above, below = column.heading()
+        above, below = map(tr, column.heading())
         cells = [sum(cell_len(part) for part, _ in row[i]) for row in rows]
-        alone = sum(c.heading()[0] == above for c in shown.columns) == 1
-        widest = max([len(below), len(above) if alone else 0, 9, *cells])
+        alone = sum(tr(c.heading()[0]) == above for c in shown.columns) == 1
+        widest = max([cell_len(below), cell_len(above) if alone else 0, 9, *cells])
         columns.append(Column(below, widest, group=above))
     return columns
 
@@ -114,7 +114,7 @@ def title_of(cell: grid.Cell) -> str:
     task = tr(PRETRAIN) if cell.task == PRETRAIN else TASKS[cell.task].title
     said = f"{METHODS[cell.method].title} · {task}"
     if cell.ratio is not None:
-        said = words.listed([said, tr("{n} % of the labels").format(n=cell.ratio)])
+        said = words.joined([said, tr("{n} % of the labels").format(n=cell.ratio)])
     return said
 
 
@@ -143,7 +143,7 @@ def _known(cell: grid.Cell) -> str:
         told = cell.number_told
         copied = tr("copied from {file}, line {n}, no run behind it")
         place = copied.format(file=harmless(told.source), n=told.line)
-        parts.append(words.listed([f"{cell.metric} {cell.number()}", place]))
+        parts.append(words.joined([f"{cell.metric} {cell.number()}", place]))
         parts += [harmless(sentences.said(flaw)) for flaw in told.flaws]
     elif cell.value is not None and cell.metric != "time":
         parts.append(f"{cell.metric} {cell.number()}")
@@ -152,7 +152,7 @@ def _known(cell: grid.Cell) -> str:
         recipe = tr("{preset} preset, recipe {recipe}")
         parts.append(recipe.format(preset=harmless(cell.preset), recipe=cell.recipe[:8]))
         if cell.others:
-            differs = words.listed([tr(each) for each in cell.differs])
+            differs = words.joined([tr(each) for each in cell.differs])
             others = tr("{n} more, which differ in {what}")
             parts.append(others.format(n=cell.others, what=differs))
     elif cell.value is not None:

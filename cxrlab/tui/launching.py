@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from cxrlab import disk, forecast, launch, outlook, text
@@ -18,8 +19,8 @@ from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.launch import Prepared
 from cxrlab.outlook import Outlook
-from cxrlab.tui import answers, reading
-from cxrlab.tui.words import tr
+from cxrlab.tui import answers, reading, sentences
+from cxrlab.tui.words import counted, joined, padded, tr
 from trainers.catalog import PRETRAIN
 
 Cell = tuple[str, str, int | None]
@@ -90,27 +91,28 @@ def costs_of(lab: Lab, plan: plans.Plan, given: Answers) -> list[tuple[str, str]
             for step in plan.steps
         ]
         space = disk.Disk(db).told(coming)
-    device = f"{text.plural(each, 'GPU')}{tr(' each')}" if each else tr("the CPU")
+    device = f"{counted(each, 'GPU')}{tr(' each')}" if each else tr("the CPU")
     told = [
         (tr("takes"), device),
         (tr("time"), time_told(jobs, max((span.end for span in spans.values()), default=None))),
     ]
-    return [*told, (tr("disk"), space or tr("unknown: nothing like it has been saved yet"))]
+    unknown = tr("unknown: nothing like it has been saved yet")
+    return [*told, (tr("disk"), sentences.said(space) or unknown)]
 
 
 def lacking_told(found: Outlook) -> list[str]:
     """Return the lines on what would fill a part of the grid: each run, then what cannot be."""
     new = [i for i in found.order if found.jobs[i].state not in forecast.UNDER_WAY]
     names = [what(found.jobs[i]) for i in new]
-    width = max(map(len, names), default=0)
+    width = max(map(cell_len, names), default=0)
     lines = [
-        f"{number:>3}  {name:<{width}}  {text.duration(found.jobs[i].seconds):>7}"
-        f"  {found.jobs[i].reason}".rstrip()
+        f"{number:>3}  {padded(name, width)}  {text.duration(found.jobs[i].seconds):>7}"
+        f"  {sentences.said(found.jobs[i].reason)}".rstrip()
         for number, (i, name) in enumerate(zip(new, names, strict=True), start=1)
     ]
     if found.left_out:
         lines += ["", tr("cannot be made here:")]
-        lines += [f"  {line}" for line in left_out_told(found)]
+        lines += [f"  {sentences.said(line)}" for line in left_out_told(found)]
     if not new and not found.left_out:
         lines.append(tr("nothing is lacking: every cell has its runs"))
     return lines[1:] if lines[:1] == [""] else lines
@@ -123,8 +125,9 @@ def sum_told(found: Outlook, space: str) -> str:
         return ""
     end = max((found.spans[i].end for i in new if i in found.spans), default=None)
     took = time_told([found.jobs[i] for i in new], end, basis=False)
-    disk = f"\n{tr('disk')}: {space}" if space else ""
-    return f"{text.plural(len(new), 'run')} {tr('to launch')}; {tr('time')}: {took}{disk}"
+    disk = f"\n{tr('disk')}: {sentences.said(space)}" if space else ""
+    runs = tr("{runs} to launch").format(runs=counted(len(new), "run"))
+    return f"{runs}{tr('; ')}{tr('time')}: {took}{disk}"
 
 
 def time_told(jobs: Sequence[forecast.Job], end: float | None, *, basis: bool = True) -> str:
@@ -135,11 +138,13 @@ def time_told(jobs: Sequence[forecast.Job], end: float | None, *, basis: bool = 
     known = [job for job in jobs if job.seconds is not None]
     said = text.duration(total.seconds)
     if len(known) > 1:
-        said += f" {tr('in all')}"
-        said += f", {tr('done in')} {text.duration(end)}" if end is not None else ""
+        said = tr("{time} in all").format(time=said)
+        if end is not None:
+            said = joined([said, tr("done in {time}").format(time=text.duration(end))])
     if total.unknown:
-        said += f", {tr('and')} {text.plural(total.unknown, 'run')} {tr('of unknown length')}"
-    return f"{said} ({known[0].basis})" if basis else said
+        unknown = tr("and {runs} of unknown length")
+        said = joined([said, unknown.format(runs=counted(total.unknown, "run"))])
+    return f"{said} ({sentences.said(known[0].basis)})" if basis else said
 
 
 def prepared(lab: Lab, plan: plans.Plan, given: Answers) -> list[Prepared]:
@@ -172,7 +177,7 @@ def recipes_told(ready: Sequence[Prepared]) -> str:
     for recipe, alike in recipes(ready).items():
         first = alike[0]
         there = [one.there.id for one in alike if one.there]
-        had = f", {tr('is there already:')} {', '.join(there)}" if there else ""
+        had = f"{tr(', ')}{tr('is there already:')} {', '.join(there)}" if there else ""
         parts.append(f"{recipe[:8]} {first.run.method} {first.run.task}{had}: {main(first.config)}")
     return "\n".join(parts)
 
@@ -188,9 +193,10 @@ def recipes_in_full(ready: Sequence[Prepared]) -> list[str]:
     lines: list[str] = []
     for recipe, alike in recipes(ready).items():
         first = alike[0]
-        lines += ["", f"{first.run.method} {first.run.task}, recipe {recipe}"]
-        width = max(map(len, first.config))
-        lines += [f"  {key:<{width}}  {value}" for key, value in first.config.items()]
+        what = f"{first.run.method} {first.run.task}"
+        lines += ["", joined([what, f"{tr('recipe')} {recipe}"])]
+        width = max(map(cell_len, first.config))
+        lines += [f"  {padded(key, width)}  {value}" for key, value in first.config.items()]
     return lines[1:]
 
 
@@ -201,10 +207,11 @@ def listed(steps: Sequence[plans.Step]) -> Text:
         own = "".join(f" {key}={value}" for key, value in step.overrides)
         said.append(f" {number}  ").append(f"{step.cell}{harmless(own)}", "bold")
         if step.why:
-            said.append(f"\n    {harmless(step.why)}", "dim")
+            said.append(f"\n    {harmless(sentences.said(step.why))}", "dim")
         said.append("\n")
     if len(steps) > SHOWN:
-        said.append(f"    {tr('and')} {len(steps) - SHOWN} {tr('more')}\n")
+        more = tr("and {n} more").format(n=len(steps) - SHOWN)
+        said.append(f"    {more}\n")
     said.append(tr("what the lab has already is not run again"), "dim")
     return said
 
@@ -212,8 +219,8 @@ def listed(steps: Sequence[plans.Step]) -> Text:
 def facts_told(told: Sequence[tuple[str, str]]) -> Text:
     """Return labelled facts, a line each."""
     said = Text()
-    width = max((len(label) for label, _ in told), default=0)
+    width = max((cell_len(label) for label, _ in told), default=0)
     for label, fact in told:
-        said.append("\n" if said else "").append(f"{label:<{width}}  ", "dim")
+        said.append("\n" if said else "").append(f"{padded(label, width)}  ", "dim")
         said.append("\n".join(map(harmless, fact.splitlines())))
     return said

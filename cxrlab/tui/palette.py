@@ -14,10 +14,9 @@ from rich.text import Text
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.message import Message
 
-from cxrlab import text
 from cxrlab.errors import CxrlabError
 from cxrlab.harmless import harmless
-from cxrlab.tui import messages, pages, reading, telling, themes, words
+from cxrlab.tui import messages, pages, reading, sentences, telling, themes, words
 from cxrlab.tui.widgets.bar import PLACES
 from cxrlab.tui.words import tr
 from store import runs
@@ -157,7 +156,7 @@ def of_screen(app: CxrlabApp, screen: Any) -> Iterator[Command]:
         seen.add(binding.action)
         name = tr(binding.description)
         act = partial(app.run_action, binding.action, node)
-        yield Command(f"{name} ({binding.key})", what, act)
+        yield Command(f"{name} ({binding.key})", tr(what), act)
 
 
 def launches(app: CxrlabApp) -> Iterator[Command]:
@@ -185,13 +184,13 @@ def launches(app: CxrlabApp) -> Iterator[Command]:
 def compare(app: CxrlabApp, first: str, second: str) -> None:
     """Show whether one method is better than another in all that both have."""
     work = partial(pages.compared, app.lab, (first, second), None)
-    app.post_message(messages.OpenPage(f"{first} and {second}", work))
+    app.post_message(messages.OpenPage(tr("{a} and {b}").format(a=first, b=second), work))
 
 
 def of_run(app: CxrlabApp, run: Run) -> Iterator[Command]:
     """Yield what can be done with a run in its state."""
     name = f"{run.id} {telling.name(run)}"
-    state = harmless(text.state(run.state, run.reason))
+    state = harmless(sentences.state(run.state, run.reason))
 
     def offer(verb: str, message: Message) -> Command:
         return Command(f"{verb} {name}", state, partial(app.post_message, message))

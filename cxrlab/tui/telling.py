@@ -14,8 +14,9 @@ from rich.text import Text
 
 from cxrlab import restricted, text
 from cxrlab.harmless import cut, harmless
+from cxrlab.tui import sentences
 from cxrlab.tui.reading import Compared, RunView
-from cxrlab.tui.words import tr
+from cxrlab.tui.words import ago, counted, joined, padded, tr
 from store.results import Result
 from store.runs import Run
 from trainers.catalog import METHODS, TASKS
@@ -24,7 +25,8 @@ from trainers.catalog import METHODS, TASKS
 def name(run: Run) -> str:
     """Return what a run is: `deep_mrm · siim 10 % · seed 0`."""
     ratio = "" if run.ratio is None else f" {run.ratio} %"
-    return harmless(f"{run.method} · {run.task}{ratio} · seed {run.seed}")
+    seed = tr("seed {n}").format(n=run.seed)
+    return harmless(f"{run.method} · {run.task}{ratio} · {seed}")
 
 
 def preset(run: Run) -> str:
@@ -37,8 +39,8 @@ def title(run: Run, *, width: int) -> Text:
     said = Text(no_wrap=True, overflow="ellipsis").append(name(run), "bold")
     said.append(f"  {run.id}", "dim")
     if width >= 120 and run.method in METHODS:
-        task = TASKS[run.task].title if run.task in TASKS else "pre-training"
-        said.append(f"   {METHODS[run.method].title}, {task}", "dim")
+        task = TASKS[run.task].title if run.task in TASKS else tr("pre-training")
+        said.append(f"   {joined([METHODS[run.method].title, task])}", "dim")
     return said
 
 
@@ -51,22 +53,28 @@ def bar(share: float, width: int) -> str:
 
 def progress(run: Run, *, now: float, width: int, colours: Colours) -> Text:
     """Return the state with its sign, how far the run is, and how long it still takes or took."""
-    said = Text().append(text.state(run.state), state_style(run.state, colours))
+    said = Text().append(sentences.state(run.state), state_style(run.state, colours))
     if run.done is not None and run.total:
         share = run.done / run.total
         said.append(f"  {bar(share, max(8, min(40, width // 8)))} {share * 100:.0f} %")
-        said.append(f"  step {run.done:,}/{run.total:,}")
+        said.append(f"  {tr('step')} {run.done:,}/{run.total:,}")
     elif run.step is not None:
-        said.append(f"  step {run.step:,}")
+        said.append(f"  {tr('step')} {run.step:,}")
     if run.state == "running":
         if run.eta_s is not None:
-            said.append(f"  {text.duration(run.eta_s)} left", "bold")
+            said.append(f"  {left(run.eta_s)}", "bold")
         if run.started:
-            said.append(f"  since {text.duration(now - run.started)}", "dim")
+            since = tr("since {time}").format(time=text.duration(now - run.started))
+            said.append(f"  {since}", "dim")
     elif run.ended and run.started:
-        said.append(f"  took {text.duration(run.ended - run.started)}")
-        said.append(f", {text.ago(run.ended, now)}", "dim")
+        took = tr("took {time}").format(time=text.duration(run.ended - run.started))
+        said.append(f"  {took}").append(f"{tr(', ')}{ago(run.ended, now)}", "dim")
     return said
+
+
+def left(seconds: float) -> str:
+    """Return how long a run still takes: `5m 40s left`."""
+    return tr("{time} left").format(time=text.duration(seconds))
 
 
 Colours = Mapping[str, str]
@@ -89,7 +97,7 @@ def now(
     names = min(names, max(32, width // 3))
     seeds = max([3, *(len(str(run.seed)) + 1 for run in every)])
     room = max(10, width - 16 - names - seeds)
-    for head, runs in (("under way", under_way), ("ended lately", ended)):
+    for head, runs in ((tr("under way"), under_way), (tr("ended lately"), ended)):
         if runs:
             _head(said, head)
         for run in runs:
@@ -110,14 +118,15 @@ def _in_short(run: Run, *, at: float, room: int) -> str:
     """Return how far a run is, what it waits for, or how it ended, in at most `room` cells."""
     if run.state == "running":
         if run.done is None or not run.total:
-            return cut(harmless(run.reason) or "starting", room)
+            return cut(harmless(sentences.said(run.reason or "starting")), room)
         share = run.done / run.total
-        left = "" if run.eta_s is None else f"  {text.duration(run.eta_s)} left"
-        return f"{bar(share, max(8, min(30, room - 18)))} {share * 100:3.0f} %{left}"
+        still = "" if run.eta_s is None else f"  {left(run.eta_s)}"
+        return f"{bar(share, max(8, min(30, room - 18)))} {share * 100:3.0f} %{still}"
     if run.state in ("queued", "blocked"):
-        return cut(harmless(run.reason) or run.state, room)
-    reason = f", {harmless(run.reason)}" if run.reason else ""
-    return cut(f"{run.state} {text.ago(run.ended, at)}{reason}", room)
+        return cut(harmless(sentences.said(run.reason)) or tr(run.state), room)
+    parts = [f"{tr(run.state)} {ago(run.ended, at)}"]
+    parts += [harmless(sentences.said(run.reason))] if run.reason else []
+    return cut(joined(parts), room)
 
 
 def why(view: RunView, *, now: float) -> Text:
@@ -125,46 +134,48 @@ def why(view: RunView, *, now: float) -> Text:
     run = view.run
     parts = []
     if run.reason:
-        parts.append(harmless(run.reason))
+        parts.append(harmless(sentences.said(run.reason)))
     if run.stop_requested and run.state == "running":
-        parts.append(f"asked to stop {text.ago(run.stop_requested, now)}")
+        parts.append(tr("asked to stop {ago}").format(ago=ago(run.stop_requested, now)))
     if view.parent is not None and run.state != "blocked":
-        parts.append(f"encoder of {view.parent.id} ({view.parent.method})")
+        of = f"{view.parent.id} ({harmless(view.parent.method)})"
+        parts.append(tr("encoder of {run}").format(run=of))
     if run.attempt > 1:
-        parts.append(f"attempt {run.attempt}")
+        parts.append(tr("attempt {n}").format(n=run.attempt))
     if run.epoch is not None:
-        parts.append(f"epoch {run.epoch:.2f}")
+        parts.append(tr("epoch {n}").format(n=f"{run.epoch:.2f}"))
     if run.warnings:
-        parts.append(text.plural(run.warnings, "warning"))
-    parts.append(f"{harmless(run.preset)} preset")
+        parts.append(counted(run.warnings, "warning"))
+    parts.append(preset(run))
     return Text(" · ".join(parts))
 
 
 def todo(view: RunView) -> Text:
     """Return what to do next about the run, and what was noted about it, a line each."""
-    lines = [f"→ {view.next}"] if view.next else []
+    lines = [f"→ {sentences.said(view.next)}"] if view.next else []
     lines += [f"✎ {note}" for note in view.notes[:2]]
     if len(view.notes) > 2:
-        lines[-1] += f"  (and {len(view.notes) - 2} more)"
+        more = tr("and {n} more").format(n=len(view.notes) - 2)
+        lines[-1] += f"  ({more})"
     return Text("\n".join(map(harmless, lines)), no_wrap=True, overflow="ellipsis")
 
 
 def differences(compared: Compared) -> Text:
     """Return the settings in which a run differs from another or from its paper's, a line each."""
-    said = Text()
+    said, other = Text(), harmless(tr(compared.other))
     if compared.differences is None:
-        _head(said, f"differs from {harmless(compared.other)}: reading …")
+        _head(said, f"{tr('differs from {run}').format(run=other)}: {tr('reading …')}")
         return said.append("\n")
-    _head(said, f"differs from {harmless(compared.other)} in")
-    width = max((len(harmless(each.name)) for each in compared.differences), default=0)
+    _head(said, tr("differs from {run} in").format(run=other))
+    width = max((cell_len(harmless(each.name)) for each in compared.differences), default=0)
     for name, before, after in compared.differences:
-        said.append(f"{harmless(name):<{width}}  ", "bold")
-        said.append(f"{harmless(_plain(after))}", "bold").append(
-            f"  there {harmless(_plain(before))}\n"
-        )
+        said.append(f"{padded(harmless(name), width)}  ", "bold")
+        said.append(harmless(_plain(after)), "bold")
+        said.append(f"  {tr('there {value}').format(value=harmless(_plain(before)))}\n")
     if not compared.differences:
-        said.append(f"{harmless(compared.why) or 'nothing but seed and places'}\n")
-    said.append("\nevery setting\n", "bold underline")
+        same = tr("nothing but seed and places")
+        said.append(f"{harmless(sentences.said(compared.why)) or same}\n")
+    said.append(f"\n{tr('every setting')}\n", "bold underline")
     return said
 
 
@@ -199,16 +210,17 @@ def curve_title(
         metric: what the other run's value is of.
     """
     if not shown:
-        return Text("no metric yet", "dim")
+        return Text(tr("no metric yet"), "dim")
     said = Text()
     if how:
-        said.append(f"{', '.join(how)}  ", "italic")
+        said.append(f"{joined(list(how))}  ", "italic")
     signs = iter("━◆")
     for name in shown:
         sign = "═" if name == other else next(signs)
         said.append(f"{sign} {harmless(name)} ", "bold")
         said.append(f"{value(metric if name == other else name, last.get(name))}   ")
-    said.append(f"metric {at} of {count}, `m` next" if count > 1 else "", "dim")
+    if count > 1:
+        said.append(tr("metric {n} of {all}, `m` next").format(n=at, all=count), "dim")
     return said
 
 
@@ -216,19 +228,19 @@ def facts(view: RunView) -> Text:
     """Return the last value of every metric, the results and the checkpoints, a line each."""
     said = Text(no_wrap=True, overflow="ellipsis")
     if view.results:
-        _head(said, "result")
+        _head(said, tr("result"))
         for result in view.results:
             _row(said, result.metric, interval(result))
-    _head(said, "last values")
+    _head(said, tr("last values"))
     for metric, number in view.last.items():
         _row(said, metric, value(metric, number))
     if not view.last:
-        said.append("none yet\n", "dim")
+        said.append(f"{tr('none yet')}\n", "dim")
     checkpoints = [saved for saved in view.saved if saved.kind != "sample"]
     if checkpoints:
-        _head(said, "checkpoints")
+        _head(said, tr("checkpoints"))
         for saved in checkpoints:
-            _row(said, saved.kind, f"step {saved.step:,}" if saved.step is not None else "")
+            _row(said, saved.kind, at_step(saved.step))
     return said
 
 
@@ -236,37 +248,43 @@ def files(view: RunView, *, root: Path) -> Text:
     """Return results, checkpoints with their digests, attempts and warnings."""
     said = Text()
     if view.results:
-        _head(said, "result")
+        _head(said, tr("result"))
         for result in view.results:
             _row(said, result.metric, interval(result))
-    _head(said, "checkpoints and samples")
+    _head(said, tr("checkpoints and samples"))
     for saved in view.saved:
-        step = "" if saved.step is None else f"step {saved.step:,}  "
+        step = "" if saved.step is None else f"{at_step(saved.step)}  "
         _row(said, saved.kind, f"{step}{harmless(saved.caption)}")
         said.append(f"  {within(saved.path, root)}\n")
         if saved.sha256:
             said.append(f"  sha256 {harmless(saved.sha256)}\n", "dim")
     if not view.saved:
-        said.append("none yet\n", "dim")
+        said.append(f"{tr('none yet')}\n", "dim")
     if view.restricted:
-        said.append(f"samples {restricted.told(view.restricted)}\n", "dim")
-    _head(said, "attempts")
+        said.append(f"{tr('samples')} {sentences.said(restricted.told(view.restricted))}\n", "dim")
+    _head(said, tr("attempts"))
     for attempt in view.attempts:
-        end = harmless(attempt.outcome or "not ended")
-        reason = f": {harmless(attempt.reason)}" if attempt.reason else ""
-        spot = f"{harmless(attempt.host or '?')}, pid {attempt.pid or '?'}"
-        first = "" if attempt.first_step is None else f", from step {attempt.first_step:,}"
-        _row(said, f"{attempt.attempt}", f"{spot}{first}, {end}{reason}")
+        end = harmless(tr(attempt.outcome or "not ended"))
+        reason = f": {harmless(sentences.said(attempt.reason))}" if attempt.reason else ""
+        parts = [harmless(attempt.host or "?"), f"pid {attempt.pid or '?'}"]
+        if attempt.first_step is not None:
+            parts.append(tr("from step {n}").format(n=f"{attempt.first_step:,}"))
+        _row(said, f"{attempt.attempt}", f"{joined([*parts, end])}{reason}")
     if not view.attempts:
-        said.append("none yet\n", "dim")
+        said.append(f"{tr('none yet')}\n", "dim")
     if view.warnings:
-        _head(said, "warnings")
+        _head(said, tr("warnings"))
         for warned in view.warnings:
             path = f" {harmless(warned.path)}" if warned.path else ""
             _row(said, f"{warned.times:,} x", f"{harmless(warned.message)}{path}")
-    _head(said, "folder")
+    _head(said, tr("folder"))
     said.append(within(Path(view.run.folder), root))
     return said
+
+
+def at_step(step: int | None) -> str:
+    """Return which step something was saved at; empty where that is not known."""
+    return "" if step is None else f"{tr('step')} {step:,}"
 
 
 def within(path: Path, root: Path) -> str:
@@ -280,17 +298,17 @@ def interval(result: Result) -> str:
     if result.low is None or result.high is None:
         return said
     low, high = value(result.metric, result.low), value(result.metric, result.high)
-    return f"{said}  ({low} to {high})"
+    return f"{said}  ({tr('{low} to {high}').format(low=low, high=high)})"
 
 
 def settings(found: Mapping[str, object]) -> Text:
     """Return every setting, one a line, in the order of the file."""
     if not found:
-        return Text("no config.json yet", "dim")
+        return Text(tr("no config.json yet"), "dim")
     said = Text()
-    width = max(len(harmless(key)) for key in found)
+    width = max(cell_len(harmless(key)) for key in found)
     for key, setting in found.items():
-        said.append(f"{harmless(key):<{width}}  ", "bold")
+        said.append(f"{padded(harmless(key), width)}  ", "bold")
         said.append(f"{harmless(_plain(setting))}\n")
     return said
 
@@ -305,4 +323,4 @@ def _head(said: Text, what: str) -> None:
 
 
 def _row(said: Text, left: str, right: str) -> None:
-    said.append(f"{harmless(left):<22} ").append(f"{right}\n")
+    said.append(f"{padded(harmless(left), 22)} ").append(f"{right}\n")

@@ -61,7 +61,7 @@ def ago(t: float | None, now: float) -> str:
     return tr("{span} ago").format(span=span) if before else tr(said)
 
 
-def listed(words: list[str]) -> str:
+def joined(words: list[str]) -> str:
     """Join words, with a comma as the language writes it."""
     return tr(", ").join(words)
 

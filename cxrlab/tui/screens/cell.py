@@ -197,7 +197,7 @@ def cell_title(cell: grid.Cell) -> Text:
         said.append(f"\n{tr('stale')}: {harmless(sentences.said(cell.stale))}")
     if cell.others:
         others = tr("{n} more, not averaged: other {what}")
-        differs = words.listed([tr(each) for each in cell.differs])
+        differs = words.joined([tr(each) for each in cell.differs])
         said.append(f"\n{others.format(n=cell.others, what=differs)}")
     for number in cell.notebook:
         flaws = "".join(f"; {sentences.said(flaw)}" for flaw in number.flaws)

@@ -162,7 +162,10 @@ class Export(ModalScreen[None]):
             hint = getattr(error, "hint", "")
             self.post_message(self.Ended(f"{error}\n{hint}".rstrip()))
             return
-        tell(Told(f"wrote the grid to {path}" if changed else f"{path} has this very grid already"))
+        wrote = (
+            tr("wrote the grid to {file}") if changed else tr("{file} has this very grid already")
+        )
+        tell(Told(wrote.format(file=path)))
         self.post_message(self.Ended())
 
     @on(There)

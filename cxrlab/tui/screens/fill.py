@@ -107,10 +107,12 @@ class Fill(ModalScreen[None]):
                 yield Choice(PRESETS, chosen=self._lab.settings.launch.preset, id="preset")
             with Horizontal(classes="field"):
                 yield Label(tr("seeds"))
-                yield Input("0", id="seeds", placeholder="0 or 0,1,2 or 0-4", select_on_focus=False)
+                yield Input(
+                    "0", id="seeds", placeholder=tr("0 or 0,1,2 or 0-4"), select_on_focus=False
+                )
             with Horizontal(classes="field"):
                 yield Label(tr("GPUs"))
-                yield Choice(tuple(answers.GPUS), chosen="auto", id="gpus")
+                yield Choice(tuple(answers.GPUS), chosen="auto", id="gpus", label=tr)
             with VerticalScroll(id="lacking", can_focus=False):
                 yield Static(id="lacking-text")
             yield Static(id="sum", markup=False)
@@ -221,7 +223,7 @@ class Fill(ModalScreen[None]):
             if self.is_attached:
                 self.post_message(self.Ended(f"{error}\n{hint}".rstrip()))
             else:
-                tell(Trouble(f"not launched: {error}", hint))
+                tell(Trouble(tr("not launched: {why}").format(why=error), hint))
             return
         tell(Launched(done))
         if self.is_attached:

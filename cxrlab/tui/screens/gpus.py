@@ -160,12 +160,12 @@ def title_of(read: GpusRead | None, history: History, *, now: float, quiet_s: fl
         since = moment(history.failing_since)
         return _unknown(since, harmless(sentences.said(read.reading.error)))
     busy = sum(device.startswith("cpu:") for device in read.holders)
-    cpu = words.listed([words.counted(read.cpu_slots, "CPU slot"), tr("{n} busy").format(n=busy)])
+    cpu = words.joined([words.counted(read.cpu_slots, "CPU slot"), tr("{n} busy").format(n=busy)])
     if not history.gpus and not any(card.gpu is None for card in read.cards):
         error = harmless(sentences.said(read.reading.error))
         return Text(tr("{error}: runs take {cpu}").format(error=error, cpu=cpu))
     counts = Counter(card.word for card in read.cards)
-    said = words.listed(
+    said = words.joined(
         [f"{counts[word]} {tr(name)}" for word, name in COUNTED.items() if counts[word]]
     )
     count = words.counted(len(history.gpus), "GPU")

@@ -181,8 +181,8 @@ class GridScreen(Screen[None]):
         if cell is None:
             return
         if cell.state == "none":
-            title = METHODS[cell.method].title.lower()
-            self.tell(f"{title} is taken as it is: there is nothing to pre-train")
+            said = tr("{method} is taken as it is: there is nothing to pre-train")
+            self.tell(said.format(method=METHODS[cell.method].title.lower()))
             return
         self.post_message(OpenLaunch(cell.method, cell.task, cell.ratio))
 
@@ -214,16 +214,18 @@ class GridScreen(Screen[None]):
 
     def action_copy(self) -> None:
         if self.cell is not None:
-            self.post_message(OpenCopy(f"Copy {what(mark_of(self.cell))}", copies_of(self.cell)))
+            title = tr("Copy {what}").format(what=what(mark_of(self.cell)))
+            self.post_message(OpenCopy(title, copies_of(self.cell)))
 
     def action_gap(self) -> None:
         cell = self.cell
         if cell is None:
             return
         if cell.paper is None:
-            self.tell(f"no paper's number of {what(mark_of(cell))} is known")
+            said = tr("no paper's number of {cell} is known")
+            self.tell(said.format(cell=what(mark_of(cell))))
             return
-        title = f"{cell.method} and its paper"
+        title = tr("{method} and its paper").format(method=cell.method)
         self.post_message(OpenPage(title, lambda: pages.distance(self._lab, cell)))
 
     def action_compare(self) -> None:
@@ -231,24 +233,25 @@ class GridScreen(Screen[None]):
         if cell is None:
             return
         if cell.task == PRETRAIN:
-            self.tell("a pre-training leaves no predictions to compare; mark a cell of a task")
+            self.tell(tr("a pre-training leaves no predictions to compare; mark a cell of a task"))
             return
         marked, here = self._marked, mark_of(cell)
         if marked is None:
             self.mark(here)
             return
         if marked[1:] != here[1:]:
-            self.tell(
-                f"two methods of one column compare; {what(marked)} is marked, Esc forgets it"
-            )
+            said = tr("two methods of one column compare; {cell} is marked, Esc forgets it")
+            self.tell(said.format(cell=what(marked)))
             return
         other = here[0] if here != marked else "paper"
         if other == "paper" and cell.paper is None:
-            self.tell(f"no paper's number of {what(here)} is known; mark a second method")
+            said = tr("no paper's number of {cell} is known; mark a second method")
+            self.tell(said.format(cell=what(here)))
             return
         self.mark(None)
         names = (marked[0], other)
-        title = f"{names[0]} and {names[1]}: {what(here).partition(' ')[2]}"
+        both = tr("{a} and {b}").format(a=names[0], b=names[1])
+        title = f"{both}: {what(here).partition(' ')[2]}"
         self.post_message(OpenPage(title, lambda: pages.compared(self._lab, names, cell)))
 
     def action_unmark(self) -> None:

@@ -111,10 +111,12 @@ class Launch(ModalScreen[None]):
                 yield Choice(PRESETS, chosen=self._lab.settings.launch.preset, id="preset")
             with Horizontal(classes="field"):
                 yield Label(tr("seeds"))
-                yield Input("0", id="seeds", placeholder="0 or 0,1,2 or 0-4", select_on_focus=False)
+                yield Input(
+                    "0", id="seeds", placeholder=tr("0 or 0,1,2 or 0-4"), select_on_focus=False
+                )
             with Horizontal(classes="field"):
                 yield Label(tr("GPUs"))
-                yield Choice(tuple(answers.GPUS), chosen="auto", id="gpus")
+                yield Choice(tuple(answers.GPUS), chosen="auto", id="gpus", label=tr)
             with Horizontal(classes="field"):
                 yield Label(tr("settings"))
                 hint = tr("blr=1e-4,3e-4 pretrain.epochs=20: several values, a run for each")
@@ -276,7 +278,7 @@ class Launch(ModalScreen[None]):
             if self.is_attached:
                 self.post_message(self.Refused(str(error), hint))
             else:
-                tell(Trouble(f"not launched: {error}", hint))
+                tell(Trouble(tr("not launched: {why}").format(why=error), hint))
             return
         tell(Launched(launched))
         if self.is_attached:

@@ -175,7 +175,7 @@ def title_of(view: lists.QueueView) -> str:
     many = tr("{count} wait") if view.total > 1 else tr("{count} waits")
     said = many.format(count=words.counted(view.total, "run"))
     if view.held:
-        said = words.listed([said, tr("{n} held").format(n=f"{view.held:,}")])
+        said = words.joined([said, tr("{n} held").format(n=f"{view.held:,}")])
     return f"{said}{tr('; ')}{tr('higher priority comes first')}"
 
 

@@ -26,6 +26,7 @@ from cxrlab.tui.widgets.curves import CurvePane
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.log import LogView
 from cxrlab.tui.widgets.strip import GpuStrip
+from cxrlab.tui.words import tr
 
 LOG_NAME = "log.txt"
 PAGES = ("watch", "config-page", "files-page")
@@ -178,7 +179,7 @@ class RunScreen(Screen[None]):
     def draw_log_title(self) -> None:
         """Say whether the log is followed; only a changed line is laid out again."""
         log = self.query_one(LogView)
-        how = "following" if log.following else "standing still, `f` follows"
+        how = tr("following") if log.following else tr("standing still, `f` follows")
         if how != self._log_said:
             self._log_said = how
             self.query_one("#log-title", Static).update(Text(f"{LOG_NAME}  {how}"))
@@ -217,7 +218,7 @@ class RunScreen(Screen[None]):
         run, metric = self._view.run, pane.metric
         self.app.push_screen(
             Pick(
-                f"Draw {metric} of which run over {run.id}?",
+                tr("Draw {metric} of which run over {run}?").format(metric=metric, run=run.id),
                 lambda: reading.read_alike(self._lab, run, metric),
                 first=NONE,
                 now=self._clock(),
@@ -236,7 +237,7 @@ class RunScreen(Screen[None]):
         run = self._view.run
         self.app.push_screen(
             Pick(
-                f"In what do the settings of {run.id} differ from those of …?",
+                tr("In what do the settings of {run} differ from those of …?").format(run=run.id),
                 lambda: reading.read_alike(self._lab, run),
                 first=PAPER,
                 now=self._clock(),
@@ -254,7 +255,7 @@ class RunScreen(Screen[None]):
     def action_copy(self) -> None:
         if self._view is not None:
             self.app.copy_to_clipboard(shlex.join(self._view.run.command))
-            self.notify("the run's command is in the clipboard", markup=False)
+            self.notify(tr("the run's command is in the clipboard"), markup=False)
 
     def action_follow(self) -> None:
         self._turn_to("watch")

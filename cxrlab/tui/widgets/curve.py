@@ -11,6 +11,8 @@ from textual.app import RenderResult
 from textual.color import Color
 from textual_plotext import PlotextPlot
 
+from cxrlab.tui.words import tr
+
 OTHER = "state-lost"
 """The theme's colour that is neither the first curve's nor the second's."""
 
@@ -45,7 +47,7 @@ class Curve(PlotextPlot):
         """Draw the plot, or say that there is nothing to draw yet."""
         if any(series.points for series in self.series):
             return super().render()
-        return Text("\n" * (self.size.height // 2) + "no value yet", "dim", justify="center")
+        return Text("\n" * (self.size.height // 2) + tr("no value yet"), "dim", justify="center")
 
     def redraw(self) -> None:
         """Build the plot anew, in the colours of the theme."""

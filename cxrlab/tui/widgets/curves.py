@@ -16,6 +16,7 @@ from cxrlab.lab import Lab
 from cxrlab.tui import reading, telling
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.widgets.curve import Curve, Series
+from cxrlab.tui.words import tr
 from store.points import Point, thin
 from store.runs import Run
 
@@ -129,7 +130,8 @@ class CurvePane(Vertical):
         count = len(self._view.metrics) if self._view else 0
         at = self._view.metrics.index(self.metric) + 1 if self._view and self.metric else 0
         weight = WEIGHTS[self._weight]
-        how = ["log scale"] * self.logarithmic + [f"smoothed {weight:g}"] * bool(weight)
+        how = [tr("log scale")] * self.logarithmic
+        how += [tr("smoothed {weight:g}").format(weight=weight)] * bool(weight)
         self.query_one("#curve-title", Static).update(
             telling.curve_title(
                 [one.name for one in series],

@@ -19,6 +19,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from cxrlab.tui.tail import Line, Piece, last_piece, next_piece, piece_before
+from cxrlab.tui.words import tr
 
 MOST = 20_000
 NEAR = 20
@@ -86,7 +87,12 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             else:
                 piece = last_piece(self.path)
         except OSError as error:
-            piece = Piece([], start, end, f"cannot read {self.path}: {error.strerror}")
+            piece = Piece(
+                [],
+                start,
+                end,
+                f"{tr('cannot read {file}').format(file=self.path)}: {error.strerror}",
+            )
         self.post_message(self.Read(piece, place))
 
     @on(Read)
@@ -142,7 +148,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         elif index == len(self.lines) and self.unfinished:
             line = self.unfinished
         elif y == 0 and not self.lines:
-            line = "the log is empty so far"
+            line = tr("the log is empty so far")
         else:
             return Strip.blank(width, style)
         x = int(self.scroll_offset.x)

@@ -14,7 +14,7 @@ from cxrlab.harmless import cut, harmless
 from cxrlab.tui import sentences
 from cxrlab.tui.gpu_signs import COUNTED, IN_SHORT, SIGNS, names
 from cxrlab.tui.messages import GpusRead
-from cxrlab.tui.words import counted, listed, tr
+from cxrlab.tui.words import counted, joined, tr
 from cxrlab.whose import Card
 
 QUIET_S = 10.0
@@ -44,14 +44,14 @@ class GpuStrip(Widget):
         quiet = tr("no answer for {time}").format(time=text.duration(self._quiet_s))
         if self._read is None:
             asking = f"GPU: {tr('asking')}"
-            return listed([asking, quiet]) if self._quiet_s else asking
+            return joined([asking, quiet]) if self._quiet_s else asking
         if self._quiet_s:
             return f"GPU: {quiet} ({tr('the driver may hang')})"
         gone = sum(card.gpu is None for card in self._read.cards)
         if self._read.reading.gpus or gone:
             return _fullest(self._read, gone, width)
         busy = tr("{n} busy").format(n=len(self._read.holders))
-        cpu = listed([counted(self._read.cpu_slots, "CPU slot"), busy])
+        cpu = joined([counted(self._read.cpu_slots, "CPU slot"), busy])
         error = self._read.reading.error.removeprefix("no GPU is there")
         said = f"{tr('no GPU')}: {cpu}"
         return f"{said}  ({harmless(sentences.said(error))})" if error else said

@@ -80,6 +80,7 @@ WORDS: dict[str, str] = {
     "paper": "论文值",
     "pretrain": "预训练",
     "pre-training": "预训练",
+    "val loss": "验证损失",
     "test split": "测试集划分",
     "training list": "训练列表",
     "data version": "数据版本",

@@ -175,6 +175,42 @@ _PLANNED = (
     (r"is there already", "已存在"),
     (r"by its own step times", "按其自身的步速估计"),
 )
+_COSTS = (
+    (r"assumed to be like (?P<method>\S+): (?P<said>.+)", "假设与 {method} 相同：{said}"),
+    (r"measured in (?P<runs>.+), of the recipe", "据 {runs} 实测，同一配方"),
+    (
+        r"measured in (?P<runs>.+), of the recipe, not finished yet",
+        "据 {runs} 实测，同一配方，尚未完成",
+    ),
+    (
+        r"time of a step from (?P<runs>.+) \((?P<ratios>[^)]*)\), number of steps from (?P<run>.+)",
+        "每步耗时据 {runs}（{ratios}），步数据 {run}",
+    ),
+    (r"will take about (?P<size>[\d.]+ \w+) of disk", "约需磁盘 {size}"),
+    (r"what waits or runs already (?P<size>[\d.]+ \w+)", "排队和运行中的另需 {size}"),
+    (r"and (?P<n>\d+) unknown", "另有 {n} 个未知"),
+    (
+        r"not shown: (?P<name>`[^`]+`) is restricted; (?P<option>`[^`]+`) shows them",
+        "未显示：{name} 受限；{option} 可显示",
+    ),
+    (r"there is no config\.json of (?P<run>\w+)", "{run} 没有 config.json"),
+)
+_LACKING = (
+    (
+        r"(?P<tasks>.+) of (?P<method>\S+) \((?P<n>\d+) runs?\): (?P<said>.+)",
+        "{method} 的 {tasks}（{n} 个运行）：{said}",
+    ),
+    (
+        r"(?P<tasks>.+) of (?P<m>\d+) methods \((?P<n>\d+) runs?\): (?P<said>.+)",
+        "{m} 个方法的 {tasks}（{n} 个运行）：{said}",
+    ),
+    (r"(?P<what>`[^`]+`) is not in cxrlab\.toml", "cxrlab.toml 中没有 {what}"),
+    (
+        r"cxrlab\.toml does not say where (?P<data>`[^`]+`) lies, which (?P<task>\S+) needs",
+        "cxrlab.toml 未写明 {data} 的位置，而 {task} 需要它",
+    ),
+    (r"add (?P<head>`[^`]+`) with (?P<root>`[^`]+`)", "请加入 {head} 和 {root}"),
+)
 _MACHINE = (
     (r"(?P<version>\S+) at (?P<path>/.+)", "{version}，位于 {path}"),
     (r"importing it took more than (?P<time>\d+ s)", "导入超过 {time}"),
@@ -219,5 +255,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     *_ENDED,
     *_ADVICE,
     *_PLANNED,
+    *_COSTS,
+    *_LACKING,
     *_MACHINE,
 )

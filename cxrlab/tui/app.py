@@ -20,6 +20,7 @@ from sqlite_utils import Database
 from textual import on
 from textual.app import App, ScreenStackError
 from textual.binding import Binding
+from textual.command import CommandPalette
 from textual.screen import Screen
 
 from cxrlab import agent, bell, checkup, launch, text
@@ -471,6 +472,11 @@ class CxrlabApp(App[str]):
         screen = self.screen
         if not isinstance(screen, Help):
             self.push_screen(Help(screen.title or "", keys_of(screen)))
+
+    def action_command_palette(self) -> None:
+        if not CommandPalette.is_open(self):
+            hint = tr("Search for commands…")
+            self.push_screen(CommandPalette(id="--command-palette", placeholder=hint))
 
     def action_turn_language(self) -> None:
         """Begin anew in the other language: what has been drawn is full of words of this one."""

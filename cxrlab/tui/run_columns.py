@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cxrlab import text
 from cxrlab.harmless import harmless
-from cxrlab.tui import telling
+from cxrlab.tui import sentences, telling, words
 from cxrlab.tui.widgets.table import Column, Part, Row
 from cxrlab.tui.words import tr
 from store.results import Result
@@ -72,7 +72,7 @@ CHOOSABLE: dict[str, Choosable] = {
     "state": Choosable(
         Column("state", 11),
         "what state it is in",
-        lambda run, _: [(text.state(run.state), run.state)],
+        lambda run, _: [(sentences.state(run.state), run.state)],
     ),
     "method": Choosable(Column("method", 10), "its method", _plain(lambda run: run.method)),
     "task": Choosable(Column("task", 14), "its task", _plain(lambda run: run.task)),
@@ -105,7 +105,7 @@ CHOOSABLE: dict[str, Choosable] = {
     "queued": Choosable(
         Column("queued", 9, right=True),
         "how long ago it was asked for",
-        lambda run, known: [(text.ago(run.created, known.now), "dim")],
+        lambda run, known: [(words.ago(run.created, known.now), "dim")],
     ),
     "gpus": Choosable(
         Column("GPUs", 4, right=True), "how many it takes", _plain(lambda run: run.gpus)
@@ -121,7 +121,7 @@ CHOOSABLE: dict[str, Choosable] = {
     "why": Choosable(
         Column("why", 20, grows=True),
         "why it is in its state",
-        _plain(lambda run: run.reason, "dim"),
+        _plain(lambda run: sentences.said(run.reason), "dim"),
     ),
 }
 """By the name that is remembered."""
@@ -140,7 +140,8 @@ def column(name: str) -> Choosable:
     """Return the column of that name; of a setting where it begins with `SETTING`."""
     if name in CHOOSABLE:
         chosen = CHOOSABLE[name]
-        return chosen._replace(column=chosen.column._replace(title=tr(chosen.column.title)))
+        title = tr(chosen.column.title, "column")
+        return chosen._replace(column=chosen.column._replace(title=title))
     setting = name.removeprefix(SETTING)
     return Choosable(
         Column(harmless(setting), max(8, min(16, len(setting))), right=True),

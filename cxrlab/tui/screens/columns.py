@@ -69,7 +69,9 @@ class Columns(ModalScreen[tuple[str, ...] | None]):
         for name in self._names:
             on = name in self._ticked
             entry = CHOOSABLE.get(name)
-            title = tr(entry.column.title) if entry else harmless(name.removeprefix(SETTING))
+            title = (
+                tr(entry.column.title, "column") if entry else harmless(name.removeprefix(SETTING))
+            )
             about = tr(entry.about) if entry else tr("a setting in which runs differ")
             style = "strong" if on else "dim"
             rows.append([[("[x] " if on else "[ ] ", style), (title, style)], [(about, "dim")]])

@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 
 from cxrlab.errors import CxrlabError
 from cxrlab.harmless import harmless
+from cxrlab.tui import answers
 from cxrlab.tui.words import tr
 
 
@@ -51,7 +52,7 @@ class Prompt(ModalScreen[str | None]):
         try:
             self._check(message.value)
         except CxrlabError as error:
-            said = "\n".join(harmless(each) for each in (error.message, error.hint) if each)
+            said = "\n".join(map(harmless, answers.in_full(error).splitlines()))
             self.query_one("#prompt-wrong", Static).update(Content(said))
         else:
             self.dismiss(message.value)

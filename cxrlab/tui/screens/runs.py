@@ -14,11 +14,20 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Label, Static
 
-from cxrlab import tagging, text
+from cxrlab import tagging
 from cxrlab.errors import NotFound, Usage
 from cxrlab.harmless import cut, harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import acting, grouping, reading, remembered, run_columns
+from cxrlab.tui import (
+    acting,
+    answers,
+    grouping,
+    reading,
+    remembered,
+    run_columns,
+    sentences,
+    words,
+)
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.grouping import Group
 from cxrlab.tui.messages import ActOnRuns, OpenRun, RegistryChanged, ResumeRun, StopRun
@@ -75,7 +84,7 @@ class RunsScreen(Screen[None]):
             "mark_all",
             "Mark all",
             show=False,
-            tooltip=f"Mark all that the filter fits, up to {MOST_MARKED:,}.",
+            tooltip="Mark all that the filter fits, up to a thousand.",
         ),
         Binding("o", "sort", "Sort", show=False, tooltip="Newest, by state, by method, longest."),
         Binding("B", "group", "Group", show=False, tooltip="Gather by method, task or state."),
@@ -179,8 +188,8 @@ class RunsScreen(Screen[None]):
         try:
             return self.Read(reading.read_runs(self._lab, asked, self._clock()))
         except (NotFound, Usage) as error:
-            hint = f"; {error.hint}" if error.hint else ""
-            return self.Wrong(asked.typed, f"{error.message}{hint}")
+            told = answers.in_full(error).splitlines()
+            return self.Wrong(asked.typed, tr("; ").join(told))
 
     def _give_tags(self, ids: Sequence[str], change: tagging.Change) -> Message:
         reading.give_tags(self._lab, ids, change)
@@ -318,13 +327,15 @@ class RunsScreen(Screen[None]):
     def _counted(self, view: reading.RunsView) -> str:
         """Return how many runs are marked, how many fit, and how they are sorted."""
         typed = view.asked.typed.strip()
-        matched = f"{view.fitting:,} of {view.total:,}" if typed else f"{view.total:,}"
-        said = f"{matched} {'run' if view.total == 1 else 'runs'}"
+        said = words.counted(view.total, "run")
+        if typed:
+            said = tr("{n} of {runs}").format(n=f"{view.fitting:,}", runs=said)
         if self._marked:
-            said = f"{len(self._marked):,} marked · {said}"
+            said = f"{tr('{n} marked').format(n=f'{len(self._marked):,}')} · {said}"
         if view.asked.order != ORDERS[0]:
-            order = view.asked.order
-            said += f", {order} first" if order == "longest" else f", by {order}"
+            longest = view.asked.order == "longest"
+            how = tr("longest first") if longest else tr("by {what}")
+            said = words.joined([said, how.format(what=tr(view.asked.order))])
         return said
 
     def on_resize(self) -> None:
@@ -387,7 +398,7 @@ class RunsScreen(Screen[None]):
         self._marked = self._marked | marked if message.more else marked
         self.redraw()
         if len(message.runs) >= MOST_MARKED:
-            said = f"only the first {MOST_MARKED:,} are marked"
+            said = tr("only the first {n} are marked").format(n=f"{MOST_MARKED:,}")
             self.notify(said, severity="warning", markup=False)
 
     def action_sort(self) -> None:
@@ -449,10 +460,12 @@ class RunsScreen(Screen[None]):
         chosen = self.chosen()
         if not chosen:
             return
-        which = chosen[0].id if len(chosen) == 1 else text.plural(len(chosen), "run")
+        which = chosen[0].id if len(chosen) == 1 else words.counted(len(chosen), "run")
         said = tr("Tags to give, such as `baseline`; `-draft` takes one away.")
         self.app.push_screen(
-            Prompt(f"Tag {which}", said, check=lambda typed: tagging.typed(typed)),
+            Prompt(
+                tr("Tag {what}").format(what=which), said, check=lambda typed: tagging.typed(typed)
+            ),
             lambda typed: self._tag(chosen, typed) if typed else None,
         )
 
@@ -462,7 +475,8 @@ class RunsScreen(Screen[None]):
     @on(Tagged)
     def tell_tags(self, message: Tagged) -> None:
         self._marked = {}
-        self.notify(f"{text.plural(len(message.ids), 'run')} tagged", markup=False)
+        said = tr("{runs} tagged").format(runs=words.counted(len(message.ids), "run"))
+        self.notify(said, markup=False)
         self.read()
 
     # -- what is done to many
@@ -534,7 +548,7 @@ def _same(*asked: reading.RunsAsked | None) -> bool:
 
 def group_head(group: Group, by: str) -> Span:
     """Return the line over the runs of a group."""
-    name = text.state(group.key) if by == "state" else harmless(group.key)
+    name = sentences.state(group.key) if by == "state" else harmless(group.key)
     sign = "▸" if group.closed else "▾"
-    count = text.plural(group.runs, "run")
+    count = words.counted(group.runs, "run")
     return Span([(f"{sign} ", "dim"), (name, "strong"), (f"  {count}", "dim")])

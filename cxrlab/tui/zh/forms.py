@@ -9,6 +9,7 @@ WORDS: dict[str, str] = {
     "Enter  launch     Tab  next field     ← →  choose     Esc  back": "Enter  启动     Tab  下一项     ← →  选择     Esc  返回",
     "asking the trainers for their configuration …   Esc  back, it goes on": "正在向训练程序查询配置 …   Esc  返回，后台继续",
     "error:": "错误：",
+    "Enter  take     Esc  back": "Enter  采用     Esc  返回",
     "auto": "自动",
     # launching
     "seeds": "种子",
@@ -34,7 +35,6 @@ WORDS: dict[str, str] = {
     "what the lab has already is not run again": "实验室已有的不会重复运行",
     # filling
     "row": "行",
-    "column": "列",
     "cannot be made here:": "此处无法完成：",
     "nothing is lacking: every cell has its runs": "没有缺失：每个单元格都有运行",
     "{runs} to launch": "待启动 {runs}",
@@ -74,6 +74,7 @@ WORDS: dict[str, str] = {
     "exit": "退出码",
     "{what}: failed; its words are in {file}": "{what}：失败；输出见 {file}",
     # commands by name
+    "Search for commands…": "搜索命令 …",
     "Go to": "前往",
     "its number leads there too": "按对应数字键也可前往",
     "Export the grid": "导出对比表",

@@ -71,9 +71,10 @@ _RUNNING = (
     (r"on (?P<host>[\w.-]+)", "在 {host} 上"),
     (r"frozen by a signal \(SIGSTOP\)", "被信号冻结（SIGSTOP）"),
     (
-        r"stalled: no event for (?P<time>[^,]+), usually every (?P<usual>.+)",
-        "停滞：{time} 无事件，通常每 {usual} 一次",
+        r"stalled: no event for (?P<time>[^,]+)",
+        "停滞：{time} 无事件",
     ),
+    (r"usually every (?P<time>.+)", "通常每 {time} 一次"),
     (r"paused: (?P<said>.+)", "已暂停：{said}"),
     (r"quiet for (?P<time>.+)", "{time} 无输出"),
     (r"its runner is gone", "其看护进程已不在"),

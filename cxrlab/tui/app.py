@@ -474,7 +474,7 @@ class CxrlabApp(App[str]):
             self.push_screen(Help(screen.title or "", keys_of(screen)))
 
     def action_command_palette(self) -> None:
-        if not CommandPalette.is_open(self):
+        if not CommandPalette.is_open(self):  # type: ignore[arg-type]
             hint = tr("Search for commands…")
             self.push_screen(CommandPalette(id="--command-palette", placeholder=hint))
 

@@ -23,7 +23,7 @@ from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.outlook import Outlook
 from cxrlab.settings import PRESETS
-from cxrlab.tui import answers, launching, reading
+from cxrlab.tui import answers, launching, reading, sentences
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.launching import Coming
 from cxrlab.tui.messages import Launched, Trouble
@@ -186,7 +186,7 @@ class Fill(ModalScreen[None]):
             box = self.query_one(id, Static)
             box.display = bool(said)
             lines = said.replace(f"{self._lab.root}/", "").splitlines()
-            box.update(Text("\n".join(map(harmless, lines))))
+            box.update(Text("\n".join(harmless(sentences.said(line)) for line in lines)))
         if self._busy:
             keys = tr("asking the trainers for their configuration …   Esc  back, it goes on")
         elif self.count:

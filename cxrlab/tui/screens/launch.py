@@ -24,7 +24,7 @@ from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.launch import Prepared
 from cxrlab.settings import PRESETS
-from cxrlab.tui import answers, launching, reading
+from cxrlab.tui import answers, launching, reading, sentences
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.launching import Answers
 from cxrlab.tui.messages import Launched, OpenPage, Trouble
@@ -239,7 +239,7 @@ class Launch(ModalScreen[None]):
         box = self.query_one("#problem", Static)
         box.display = bool(problem)
         lines = problem.replace(f"{self._lab.root}/", "").splitlines()
-        box.update(Text("\n".join(map(harmless, lines))))
+        box.update(Text("\n".join(harmless(sentences.said(line)) for line in lines)))
 
     # -- launching
 

@@ -207,8 +207,8 @@ _LACKING = (
     ),
     (r"(?P<what>`[^`]+`) is not in cxrlab\.toml", "cxrlab.toml 中没有 {what}"),
     (
-        r"cxrlab\.toml does not say where (?P<data>`[^`]+`) lies, which (?P<task>\S+) needs",
-        "cxrlab.toml 未写明 {data} 的位置，而 {task} 需要它",
+        r"(?P<file>\S*cxrlab\.toml) does not say where (?P<data>`[^`]+`) lies, which (?P<task>\S+) needs",
+        "{file} 未写明 {data} 的位置，而 {task} 需要它",
     ),
     (r"add (?P<head>`[^`]+`) with (?P<root>`[^`]+`)", "请加入 {head} 和 {root}"),
 )

@@ -12,6 +12,7 @@ from cxrlab.lab import Lab
 from cxrlab.tui.messages import GpusRead
 from cxrlab.tui.widgets import strip
 from cxrlab.tui.widgets.strip import GpuStrip
+from cxrlab.whose import Card, Word
 
 NOBODY = Reading((), "no GPU is there", 0.0)
 
@@ -46,6 +47,31 @@ def test_one_gpu_is_shown_with_load_memory_heat_power_and_run() -> None:
 
 def test_a_gpu_of_others_names_them() -> None:
     assert words(Reading(gpus(1), "", 0.0)).endswith("350W ward")
+
+
+def with_cards(*told: Word, width: int = 190) -> str:
+    """Return the line for GPUs that nobody computes on; one that is gone is known no more."""
+    idle = [Gpu(n, f"u{n}", "H100", 0, 81_920, 0, 30, 70, ()) for n in range(len(told))]
+    there = tuple(g for g, word in zip(idle, told, strict=True) if word != "gone")
+    cards = tuple(
+        Card(f"u{n}", word, None if word == "gone" else idle[n]) for n, word in enumerate(told)
+    )
+    drawn = GpuStrip()
+    drawn._read = GpusRead(Reading(there, "", 0.0), 2, {}, cards=cards)
+    return drawn.words(width)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("free", "free"), ("mig", "MIG"), ("left out", "not for runs"), ("settling", "watched")],
+)
+def test_what_no_run_may_use_is_not_called_free(word: Word, said: str) -> None:
+    assert with_cards(word).endswith(f"70W {said}")
+
+
+def test_where_there_is_little_room_a_sign_says_the_same() -> None:
+    said = with_cards("free", "mig", "left out", "settling", "gone", width=60)
+    assert said == "GPU 0  0%  │ 1  0%- │ 2  0%- │ 3  0%◌ │ ? 1 gone"
 
 
 @pytest.mark.parametrize("width", [78, 118, 198])

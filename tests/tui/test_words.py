@@ -314,3 +314,16 @@ async def test_f2_begins_anew_in_the_other_language(
         await until(pilot, lambda: "1 对比" in shown(app))
         await pilot.press("f2")
     assert remembered.recall(chinese_lab, "language", "") == "en"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (110, 30)], ids=["80x24", "110x30"])
+async def test_the_help_shows_its_last_line_and_scrolls_to_the_signs_of_states(
+    chinese_lab: Lab, make_app: Wait, until: Wait, shown: Wait, size: Any
+) -> None:
+    app = make_app(chinese_lab)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "72.2 ±1.0" in shown(app))
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "Esc  返回" in shown(app))
+        await pilot.press(*["down"] * 40)
+        await until(pilot, lambda: "× 他人的" in shown(app) and "Esc  返回" in shown(app))

@@ -74,7 +74,9 @@ def read(log: str) -> Told:
 
 def in_words(failure: Failure) -> str:
     """Return a failure as a reason."""
-    if failure.exit < 0:
+    if failure.exit == -signal.SIGTERM and failure.said:
+        how = "failed"  # of itself; torchrun ended it on its way out
+    elif failure.exit < 0:
         how = f"was ended by {_signal_name(-failure.exit)}"
     else:
         how = f"ended with exit status {failure.exit}"
@@ -110,7 +112,8 @@ def _entry(text: str) -> Failure | None:
 
 def _follows(failure: Failure) -> int:
     """Return how much a failure looks like one that only follows from another."""
-    if failure.exit == -signal.SIGTERM or _LOST_PEER.search(failure.said):
+    ended = failure.exit == -signal.SIGTERM and not failure.said
+    if ended or _LOST_PEER.search(failure.said):
         return 2
     return int(failure.exit == 1 and not failure.said)
 

@@ -28,7 +28,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "queue": ("escape", "3"),
     "gpus": ("4",),
     "notes": ("5",),
-    "doctor": ("6", "n"),
+    "doctor": ("6",),
 }
 """The keys that lead from each screen to the next."""
 

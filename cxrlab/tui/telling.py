@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from cxrlab import restricted, text
+from cxrlab import text
 from cxrlab.harmless import cut, harmless
 from cxrlab.tui import sentences
 from cxrlab.tui.reading import Compared, RunView
@@ -99,7 +99,7 @@ def now(
     room = max(10, width - 16 - names - seeds)
     for head, runs in ((tr("under way"), under_way), (tr("ended lately"), ended)):
         if runs:
-            _head(said, head)
+            heading(said, head)
         for run in runs:
             what = set_cell_size(cut(_place(run), names), names)
             sign = text.STATES[run.state].symbol if run.state in text.STATES else "?"
@@ -164,9 +164,9 @@ def differences(compared: Compared) -> Text:
     """Return the settings in which a run differs from another or from its paper's, a line each."""
     said, other = Text(), harmless(tr(compared.other))
     if compared.differences is None:
-        _head(said, f"{tr('differs from {run}').format(run=other)}: {tr('reading …')}")
+        heading(said, f"{tr('differs from {run}').format(run=other)}: {tr('reading …')}")
         return said.append("\n")
-    _head(said, tr("differs from {run} in").format(run=other))
+    heading(said, tr("differs from {run} in").format(run=other))
     width = max((cell_len(harmless(each.name)) for each in compared.differences), default=0)
     for name, before, after in compared.differences:
         said.append(f"{padded(harmless(name), width)}  ", "bold")
@@ -228,57 +228,19 @@ def facts(view: RunView) -> Text:
     """Return the last value of every metric, the results and the checkpoints, a line each."""
     said = Text(no_wrap=True, overflow="ellipsis")
     if view.results:
-        _head(said, tr("result"))
+        heading(said, tr("result"))
         for result in view.results:
-            _row(said, result.metric, interval(result))
-    _head(said, tr("last values"))
+            row(said, result.metric, interval(result))
+    heading(said, tr("last values"))
     for metric, number in view.last.items():
-        _row(said, metric, value(metric, number))
+        row(said, metric, value(metric, number))
     if not view.last:
         said.append(f"{tr('none yet')}\n", "dim")
     checkpoints = [saved for saved in view.saved if saved.kind != "sample"]
     if checkpoints:
-        _head(said, tr("checkpoints"))
+        heading(said, tr("checkpoints"))
         for saved in checkpoints:
-            _row(said, saved.kind, at_step(saved.step))
-    return said
-
-
-def files(view: RunView, *, root: Path) -> Text:
-    """Return results, checkpoints with their digests, attempts and warnings."""
-    said = Text()
-    if view.results:
-        _head(said, tr("result"))
-        for result in view.results:
-            _row(said, result.metric, interval(result))
-    _head(said, tr("checkpoints and samples"))
-    for saved in view.saved:
-        step = "" if saved.step is None else f"{at_step(saved.step)}  "
-        _row(said, saved.kind, f"{step}{harmless(saved.caption)}")
-        said.append(f"  {within(saved.path, root)}\n")
-        if saved.sha256:
-            said.append(f"  sha256 {harmless(saved.sha256)}\n", "dim")
-    if not view.saved:
-        said.append(f"{tr('none yet')}\n", "dim")
-    if view.restricted:
-        said.append(f"{tr('samples')} {sentences.said(restricted.told(view.restricted))}\n", "dim")
-    _head(said, tr("attempts"))
-    for attempt in view.attempts:
-        end = harmless(tr(attempt.outcome or "not ended"))
-        reason = f": {harmless(sentences.said(attempt.reason))}" if attempt.reason else ""
-        parts = [harmless(attempt.host or "?"), f"pid {attempt.pid or '?'}"]
-        if attempt.first_step is not None:
-            parts.append(tr("from step {n}").format(n=f"{attempt.first_step:,}"))
-        _row(said, f"{attempt.attempt}", f"{joined([*parts, end])}{reason}")
-    if not view.attempts:
-        said.append(f"{tr('none yet')}\n", "dim")
-    if view.warnings:
-        _head(said, tr("warnings"))
-        for warned in view.warnings:
-            path = f" {harmless(warned.path)}" if warned.path else ""
-            _row(said, f"{warned.times:,} x", f"{harmless(warned.message)}{path}")
-    _head(said, tr("folder"))
-    said.append(within(Path(view.run.folder), root))
+            row(said, saved.kind, at_step(saved.step))
     return said
 
 
@@ -317,10 +279,12 @@ def _plain(setting: object) -> str:
     return setting if isinstance(setting, str) else json.dumps(setting, ensure_ascii=False)
 
 
-def _head(said: Text, what: str) -> None:
+def heading(said: Text, what: str) -> None:
+    """Begin a part of a text."""
     said.append("\n" if said else "")
     said.append(f"{what}\n", "bold underline")
 
 
-def _row(said: Text, left: str, right: str) -> None:
+def row(said: Text, left: str, right: str) -> None:
+    """Write a line of a part: what it is called, and what there is to say."""
     said.append(f"{padded(harmless(left), 22)} ").append(f"{right}\n")

@@ -166,7 +166,7 @@ async def test_c_shows_every_setting_and_v_the_files(
     full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, opened: Wait
 ) -> None:
     app = make_app(full_lab)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(80, 60)) as pilot:
         await opened(pilot, "siimaa")
         await pilot.press("c")
         await until(pilot, lambda: "program" in shown(app) and "0.0003" in shown(app))

@@ -134,7 +134,7 @@ def test_the_settings_of_a_run(full_lab: Lab, make_app: Wait, looks_as_before: W
 def test_the_files_of_a_run(
     full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any
 ) -> None:
-    words = ("attempts", "sha256")
+    words = ("cited by", "sha256")
     app = make_app(full_lab)
     assert looks_as_before(app, size, "v", opening=OpenRun("siimaa"), words=words)
 

@@ -17,9 +17,9 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Static
 
 from cxrlab.lab import Lab
-from cxrlab.tui import reading, telling
+from cxrlab.tui import file_words, reading, telling, tracing
 from cxrlab.tui.asking import Asking
-from cxrlab.tui.messages import OpenRun, RegistryChanged, ResumeRun, StopRun
+from cxrlab.tui.messages import GpusRead, OpenRun, RegistryChanged, ResumeRun, StopRun
 from cxrlab.tui.screens.pick import Pick
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.curves import CurvePane
@@ -57,7 +57,7 @@ class RunScreen(Screen[None]):
             tooltip="Draw another run's curve over this one's.",
         ),
         Binding("c", "page('config-page')", "Config", tooltip="Every setting of the run."),
-        Binding("v", "page('files-page')", "Files", tooltip="Results, checkpoints, warnings."),
+        Binding("v", "page('files-page')", "Files", tooltip="Checkpoints, origin, GPU use."),
         Binding(
             "D",
             "compare",
@@ -81,6 +81,12 @@ class RunScreen(Screen[None]):
         view: reading.RunView
 
     @dataclass
+    class Traced(Message, bubble=False):
+        """What stands behind the run's files."""
+
+        traced: tracing.Traced
+
+    @dataclass
     class Compared(Message, bubble=False):
         """In what the run's settings differ from others."""
 
@@ -101,7 +107,10 @@ class RunScreen(Screen[None]):
         self._log_said = ""
         self._settings: dict[str, object] = {}
         self._compared: reading.Compared | None = None
+        self._traced: tracing.Traced | None = None
+        self._gpus: GpusRead | None = None
         self._asking = Asking(self, lambda: self.Read(reading.read_run(lab, run_id)))
+        self._tracing = Asking(self, lambda: self.Traced(tracing.read_traced(lab, run_id)))
         self._comparing = Asking(
             self, lambda other: self.Compared(reading.read_differences(lab, run_id, other))
         )
@@ -113,6 +122,11 @@ class RunScreen(Screen[None]):
     def run_id(self) -> str:
         """The run that is shown."""
         return self._run_id
+
+    @property
+    def page(self) -> str:
+        """Which page is open: one of `PAGES`."""
+        return str(self.query_one(ContentSwitcher).current)
 
     def compose(self) -> ComposeResult:
         yield TopBar("run", lab=self._lab.root.name)
@@ -144,6 +158,10 @@ class RunScreen(Screen[None]):
         if self.is_current:
             self.query_one(LogView).poll()
             self.draw_log_title()
+            gpus = self.query_one(GpuStrip).read
+            if gpus is not self._gpus and self.page == "files-page":
+                self._gpus = gpus
+                self.draw_files()
 
     @on(RegistryChanged)
     def read(self) -> None:
@@ -170,11 +188,26 @@ class RunScreen(Screen[None]):
         )
         self.query_one("#run-why", Static).update(telling.why(view, now=self._clock()))
         self.query_one("#facts", Static).update(telling.facts(view))
-        self.query_one("#files", Static).update(telling.files(view, root=self._lab.root))
+        self.draw_files()
+        if self.page == "files-page":
+            self._tracing.ask()
         todo = self.query_one("#run-next", Static)
         todo.display = bool(view.next or view.notes)
         todo.update(telling.todo(view))
         self.query_one(CurvePane).show(view)
+
+    @on(Traced)
+    def take_traced(self, message: Traced) -> None:
+        self._traced = message.traced
+        self.draw_files()
+
+    def draw_files(self) -> None:
+        """Show what the run has left behind; only while the page is open what stands behind it."""
+        if self._view is not None and self.page == "files-page":
+            said = file_words.files(
+                self._view, root=self._lab.root, traced=self._traced, gpus=self._gpus
+            )
+            self.query_one("#files", Static).update(said)
 
     def draw_log_title(self) -> None:
         """Say whether the log is followed; only a changed line is laid out again."""
@@ -267,6 +300,10 @@ class RunScreen(Screen[None]):
 
     def _turn_to(self, page: str) -> None:
         self.query_one(ContentSwitcher).current = page
+        if page == "files-page":
+            self._gpus = self.query_one(GpuStrip).read
+            self.draw_files()
+            self._tracing.ask()
         target = LogView if page == "watch" else f"#{page}"
         self.query_one(target).focus()
 

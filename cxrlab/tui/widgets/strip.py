@@ -29,6 +29,11 @@ class GpuStrip(Widget):
         self._read: GpusRead | None = None
         self._quiet_s = 0.0
 
+    @property
+    def read(self) -> GpusRead | None:
+        """The last reading; None before the first."""
+        return self._read
+
     def show(self, read: GpusRead | None, *, quiet_s: float) -> None:
         """Draw `read`, the last answer, which came `quiet_s` seconds ago."""
         quiet_s = quiet_s if quiet_s >= QUIET_S else 0.0

@@ -144,7 +144,7 @@ WORDS: dict[str, str] = {
     "Config": "配置",
     "Every setting of the run.": "该运行的全部参数。",
     "Files": "文件",
-    "Results, checkpoints, warnings.": "结果、检查点和警告。",
+    "Checkpoints, origin, GPU use.": "检查点、来源、显卡使用。",
     "Differences": "差异",
     "In what the settings differ from the paper's or another run's.": "与论文或其他运行的参数差异。",
     "Copy the command; the terminal keeps it.": "复制命令到终端剪贴板。",

@@ -17,18 +17,25 @@ MANY = 20_000
 
 _FINITE = """
     run = :run and metric = (select id from metrics where name = :metric)
-    and step > :after and value is not null
+    and step > :after and step <= :until and value is not null
 """
 
 
 def curve(
-    db: Database, run_id: str, metric: str, *, after: int | None = None, most: int = 1000
+    db: Database,
+    run_id: str,
+    metric: str,
+    *,
+    after: int | None = None,
+    until: int | None = None,
+    most: int = 1000,
 ) -> list[Point]:
     """Return (step, value) of one metric in order of steps, at most `most` of them.
 
     Where there are more, the first and the last are kept, and of each stretch between them its
     lowest and its highest, so that no spike is lost. Values that are not finite are left out. A
-    metric that was never logged is an empty curve.
+    metric that was never logged is an empty curve. Of a part of the steps only those points are
+    counted that come after `after` and not after `until`.
 
     Raises:
         NoSuchRun: there is no such run.
@@ -38,6 +45,7 @@ def curve(
         "run": runs.seq_of(db, run_id),
         "metric": metric,
         "after": -(2**63) if after is None else after,
+        "until": 2**63 - 1 if until is None else until,
     }
     number, first, last = db.conn.execute(
         f"select count(*), min(step), max(step) from points where {_FINITE}", values

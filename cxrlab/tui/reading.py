@@ -422,6 +422,22 @@ def read_other(lab: Lab, run_id: str, metric: str) -> tuple[Run, NewPoints]:
         return run, NewPoints(metric, run.attempt, None, tuple(curve))
 
 
+def read_window(
+    lab: Lab, asked: Sequence[tuple[str, str]], first: int, last: int
+) -> dict[tuple[str, str], tuple[Point, ...]]:
+    """Return for each (run, metric) its points from the first step to the last.
+
+    A part of a curve has points enough of its own: it shows what the whole curve hides.
+    """
+    with registry(lab) as db:
+        return {
+            (run_id, metric): tuple(
+                points.curve(db, run_id, metric, after=first - 1, until=last, most=2 * MOST_POINTS)
+            )
+            for run_id, metric in asked
+        }
+
+
 def read_alike(lab: Lab, run: Run, metric: str = "") -> list[Run]:
     """Return the other runs of the same method, those of the same task first, then newest first.
 

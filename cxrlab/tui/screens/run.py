@@ -56,6 +56,27 @@ class RunScreen(Screen[None]):
             show=False,
             tooltip="Draw another run's curve over this one's.",
         ),
+        Binding(
+            "left", "cursor(-1)", "Left", show=False, tooltip="Read the curves: a column back."
+        ),
+        Binding("right", "cursor(1)", "Right", show=False, tooltip="A column on."),
+        Binding(
+            "shift+left",
+            "cursor(-10)",
+            "Left",
+            show=False,
+            tooltip="Read the curves: ten columns back; then `left` and `right`.",
+        ),
+        Binding("shift+right", "cursor(10)", "Right", show=False, tooltip="Ten columns on."),
+        Binding(
+            "plus,equals_sign",
+            "zoom(0.5)",
+            "Zoom in",
+            show=False,
+            tooltip="Show fewer steps, about the cursor or the end.",
+        ),
+        Binding("minus", "zoom(2)", "Zoom out", show=False, tooltip="Show more steps."),
+        Binding("0", "zoom(0)", "All steps", show=False, tooltip="Show all steps again."),
         Binding("c", "page('config-page')", "Config", tooltip="Every setting of the run."),
         Binding("v", "page('files-page')", "Files", tooltip="Checkpoints, origin, GPU use."),
         Binding(
@@ -244,6 +265,14 @@ class RunScreen(Screen[None]):
     def action_smooth(self) -> None:
         self.query_one(CurvePane).turn_smoothing()
 
+    def action_cursor(self, columns: int) -> None:
+        if self.query_one(ContentSwitcher).current == "watch":
+            self.query_one(CurvePane).move_cursor(columns)
+
+    def action_zoom(self, factor: float) -> None:
+        if self.query_one(ContentSwitcher).current == "watch":
+            self.query_one(CurvePane).zoom(factor)
+
     def action_overlay(self) -> None:
         pane = self.query_one(CurvePane)
         if self._view is None or not pane.metric:
@@ -261,7 +290,8 @@ class RunScreen(Screen[None]):
 
     def _overlay(self, chosen: str | None) -> None:
         if chosen is not None:
-            self._turn_to("watch")
+            if self.query_one(ContentSwitcher).current != "watch":
+                self._turn_to("watch")
             self.query_one(CurvePane).overlay(None if chosen == NONE else chosen)
 
     def action_compare(self) -> None:
@@ -322,5 +352,7 @@ class RunScreen(Screen[None]):
     def action_back(self) -> None:
         if self.query_one(ContentSwitcher).current != "watch":
             self._turn_to("watch")
+        elif self.query_one(CurvePane).hide_cursor():
+            self.query_one(LogView).focus()
         else:
             self.dismiss()

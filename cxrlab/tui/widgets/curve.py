@@ -33,21 +33,39 @@ class Curve(PlotextPlot):
         super().__init__(id=id)
         self.series: tuple[Series, ...] = ()
         self.logarithmic = False
+        self.cursor: int | None = None
+        self.window: tuple[int, int] | None = None
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
 
-    def show(self, series: Sequence[Series], *, logarithmic: bool = False) -> None:
-        """Draw these curves in place of the last ones; by their logarithm where `logarithmic`."""
+    def show(
+        self,
+        series: Sequence[Series],
+        *,
+        logarithmic: bool = False,
+        cursor: int | None = None,
+        window: tuple[int, int] | None = None,
+    ) -> None:
+        """Draw these curves in place of the last ones.
+
+        Args:
+            series: the curves, with points of the window only.
+            logarithmic: whether they are drawn by their logarithm.
+            cursor: the step that a line is drawn at.
+            window: the first and the last step shown; all where there is none.
+        """
         self.series = tuple(series)
         self.logarithmic = logarithmic
+        self.cursor, self.window = cursor, window
         self.redraw()
 
     def render(self) -> RenderResult:
         """Draw the plot, or say that there is nothing to draw yet."""
         if any(series.points for series in self.series):
             return super().render()
-        return Text("\n" * (self.size.height // 2) + tr("no value yet"), "dim", justify="center")
+        said = tr("no value at these steps") if self.window else tr("no value yet")
+        return Text("\n" * (self.size.height // 2) + said, "dim", justify="center")
 
     def redraw(self) -> None:
         """Build the plot anew, in the colours of the theme."""
@@ -71,6 +89,10 @@ class Curve(PlotextPlot):
                 plot.scatter(steps, values, marker="◆" if i else "•", color=colour)
         if every:
             self._label(every)
+            if self.window:
+                plot.xlim(*self.window)
+            if self.cursor is not None:
+                plot.vline(self.cursor, color=self._mix(0.5))
         back = self._colour("surface")
         plot.canvas_color(back)
         plot.axes_color(back)
@@ -83,7 +105,8 @@ class Curve(PlotextPlot):
     def _label(self, every: Sequence[tuple[int, float]]) -> None:
         """Put round steps under the plot, and round values beside a logarithmic one."""
         plot, (steps, values) = self.plt, zip(*every, strict=True)
-        ticks = round_steps(min(steps), max(steps), most=max(2, self.size.width // 16))
+        first, last = self.window or (min(steps), max(steps))
+        ticks = round_steps(first, last, most=max(2, self.size.width // 16))
         plot.xticks([float(tick) for tick in ticks], [f"{tick:,}" for tick in ticks])
         if self.logarithmic:
             marks = round_values(min(values), max(values), most=max(2, self.size.height // 3))

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.cells import cell_len
 from rich.segment import Segment
 from textual import on, work
+from textual.actions import SkipAction
 from textual.binding import Binding
 from textual.geometry import Size
 from textual.message import Message
@@ -180,6 +181,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             self.following = True
 
     def action_columns(self, count: int) -> None:
+        if not self.max_scroll_x:
+            raise SkipAction  # no line is wider than the screen; the curves take the key
         self.scroll_relative(x=count, animate=False)
 
     def action_top(self) -> None:

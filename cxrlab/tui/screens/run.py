@@ -25,6 +25,7 @@ from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.curves import CurvePane
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.log import LogView
+from cxrlab.tui.widgets.log_search import LogSearch
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.words import tr
 
@@ -47,6 +48,10 @@ class RunScreen(Screen[None]):
         Binding(
             "f", "follow", "Follow", show=False, tooltip="Go to the end of the log and follow it."
         ),
+        Binding("slash", "search", "Search", show=False, tooltip="Search the log upwards."),
+        Binding("n", "search_on(-1)", "Older match", show=False, tooltip="The next older match."),
+        Binding("N", "search_on(1)", "Newer match", show=False, tooltip="The next newer match."),
+        Binding("E", "error", "Error", show=False, tooltip="The log's newest error; again: older."),
         Binding("L", "log_scale", "Log scale", show=False, tooltip="Values by their logarithm."),
         Binding("S", "smooth", "Smooth", show=False, tooltip="Running means: none, 0.6, 0.9."),
         Binding(
@@ -162,6 +167,7 @@ class RunScreen(Screen[None]):
                     yield Static(id="facts")
                 yield Static(id="log-title")
                 yield LogView(id="log")
+                yield LogSearch()
             with VerticalScroll(id="config-page"):
                 yield Static(id="config")
             with VerticalScroll(id="files-page"):
@@ -234,6 +240,7 @@ class RunScreen(Screen[None]):
         """Say whether the log is followed; only a changed line is laid out again."""
         log = self.query_one(LogView)
         how = tr("following") if log.following else tr("standing still, `f` follows")
+        how += f"  {log.said}" if log.said else ""
         if how != self._log_said:
             self._log_said = how
             self.query_one("#log-title", Static).update(Text(f"{LOG_NAME}  {how}"))
@@ -324,6 +331,18 @@ class RunScreen(Screen[None]):
         self._turn_to("watch")
         self.query_one(LogView).action_follow()
 
+    def action_search(self) -> None:
+        self._turn_to("watch")
+        self.query_one(LogSearch).begin()
+
+    def action_search_on(self, step: int) -> None:
+        self._turn_to("watch")
+        self.query_one(LogView).search_on(step)
+
+    def action_error(self) -> None:
+        self._turn_to("watch")
+        self.query_one(LogView).search_error()
+
     def action_page(self, page: str) -> None:
         pages = self.query_one(ContentSwitcher)
         self._turn_to("watch" if pages.current == page else page)
@@ -350,6 +369,8 @@ class RunScreen(Screen[None]):
             self.post_message(OpenRun(self._view.parent.id))
 
     def action_back(self) -> None:
+        if self.query_one(LogView).cancel():
+            return
         if self.query_one(ContentSwitcher).current != "watch":
             self._turn_to("watch")
         elif self.query_one(CurvePane).hide_cursor():

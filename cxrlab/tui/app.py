@@ -83,6 +83,9 @@ STILL_S = 10.0
 AGAIN = "again"
 """What the dashboard returns where it is to be opened anew."""
 
+LONGEST_TOLD = 400
+"""Characters of one line of a notification."""
+
 LEAVE_S = 3.0
 """How long quitting waits for a read that hangs in the file system."""
 
@@ -463,7 +466,8 @@ class CxrlabApp(App[str]):
         self._say("\n".join(lines[:10]), severity="information")
 
     def _say(self, what: str, hint: str = "", *, severity: Any = "error") -> None:
-        lines = [harmless(sentences.said(line)) for line in (*what.splitlines(), hint) if line]
+        said = [sentences.said(line) for line in (*what.splitlines(), hint) if line]
+        lines = [harmless(line, LONGEST_TOLD) for line in said]  # a longer one covers the screen
         self.notify("\n".join(lines), severity=severity, markup=False, timeout=6)
 
     # -- keys

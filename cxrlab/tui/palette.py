@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.text import Text
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
 from textual.message import Message
 
 from cxrlab.errors import CxrlabError
-from cxrlab.harmless import harmless
+from cxrlab.harmless import cut, harmless
 from cxrlab.tui import messages, pages, reading, sentences, telling, themes, words
 from cxrlab.tui.widgets.bar import PLACES
 from cxrlab.tui.words import tr
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 10
 """Runs that are offered at most for what was typed."""
+
+LONGEST_HELP = 200
+"""Cells of what is said below a command; the reason of a run may be much longer."""
 
 PAUSE_S = 0.15
 """How long nobody types before the registry is asked."""
@@ -53,7 +57,7 @@ class Commands(Provider):
 
     async def discover(self) -> Hits:
         for command in self._commands:
-            yield DiscoveryHit(Text(command.name), command.act, command.name, command.help)
+            yield DiscoveryHit(Text(command.name), command.act, command.name, _plain(command.help))
 
     async def search(self, query: str) -> Hits:
         for command in (*self._commands, *self._launches):
@@ -97,7 +101,12 @@ def hit(score: float, query: str, command: Command) -> Hit:
     """Return a command as the palette shows it, with what was typed underlined."""
     shown = Text(command.name)
     shown.highlight_words(query.split(), "bold underline", case_sensitive=False)
-    return Hit(score, shown, command.act, command.name, command.help)
+    return Hit(score, shown, command.act, command.name, _plain(command.help))
+
+
+def _plain(said: str) -> Any:
+    """Return the help of a command as content: the palette would parse a string as markup."""
+    return Content(cut(said, LONGEST_HELP))
 
 
 def verb_of(query: str) -> tuple[str, str]:

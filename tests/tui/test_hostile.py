@@ -138,6 +138,7 @@ def check(app: Any) -> None:
             assert "app.quit" not in str(segment.style and segment.style.meta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 async def test_nothing_acts_and_nothing_stands_askew_on_any_screen(
     hostile_lab: Lab, make_app: Wait, until: Wait, shown: Shown, size: tuple[int, int]

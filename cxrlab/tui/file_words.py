@@ -170,6 +170,8 @@ def _samples(said: Text, view: RunView) -> None:
     heading(said, tr("samples"))
     if view.restricted:
         said.append(f"{sentences.said(restricted.told(view.restricted))}\n", "dim")
+    if pictures:
+        said.append(f"{tr('`i` shows them')}\n", "dim")
     for each in pictures:
         row(said, at_step(each.step) or tr("sample"), harmless(each.caption))
         said.append(f"  {within(each.path, Path(view.run.folder))}\n")

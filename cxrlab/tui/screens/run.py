@@ -21,6 +21,7 @@ from cxrlab.tui import file_words, reading, telling, tracing
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import GpusRead, OpenRun, RegistryChanged, ResumeRun, StopRun
 from cxrlab.tui.screens.pick import Pick
+from cxrlab.tui.screens.samples import Samples
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.curves import CurvePane
 from cxrlab.tui.widgets.foot import Foot
@@ -84,6 +85,7 @@ class RunScreen(Screen[None]):
         Binding("0", "zoom(0)", "All steps", show=False, tooltip="Show all steps again."),
         Binding("c", "page('config-page')", "Config", tooltip="Every setting of the run."),
         Binding("v", "page('files-page')", "Files", tooltip="Checkpoints, origin, GPU use."),
+        Binding("i", "samples", "Samples", show=False, tooltip="Its sample pictures."),
         Binding(
             "D",
             "compare",
@@ -355,6 +357,10 @@ class RunScreen(Screen[None]):
             self._tracing.ask()
         target = LogView if page == "watch" else f"#{page}"
         self.query_one(target).focus()
+
+    def action_samples(self) -> None:
+        if self._view is not None:
+            self.app.push_screen(Samples(self._view))
 
     def action_stop(self) -> None:
         if self._view is not None:

@@ -86,7 +86,7 @@ def read_traced(lab: Lab, run_id: str) -> Traced:
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):  # a NUL in the name
         return None
 
 

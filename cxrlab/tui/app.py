@@ -249,7 +249,7 @@ class CxrlabApp(App[str]):
     def _told(self, message: messages.Trouble) -> None:
         if message.text != self._trouble:
             self._trouble = message.text
-            log.warning("%s", message.text)
+            log.warning("%s", harmless(message.text))
             self._say(message.text, message.hint)
 
     def _top(self) -> Screen[Any]:

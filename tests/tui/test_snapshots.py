@@ -10,6 +10,7 @@ import pytest
 from cxrlab.lab import Lab, find_lab
 from cxrlab.tui import remembered, themes
 from cxrlab.tui.messages import OpenFill, OpenLaunch, OpenPage, OpenRun
+from cxrlab.tui.words import tr
 from store import claims, notes, queue
 from store.db import open_store
 from store.notes import NewEntry
@@ -46,8 +47,9 @@ def looks_as_before(snap_compare: Wait, until: Wait, shown: Shown) -> Callable[.
         first: tuple[str, ...] = (),
     ) -> bool:
         async def come_there(pilot: Any) -> None:
-            await until(pilot, lambda: "GPU: asking" not in shown(app) and "1 Grid" in shown(app))
-            await until(pilot, lambda: "method" in shown(app))
+            there = ("1 Grid", "method")
+            await until(pilot, lambda: all(tr(word) in shown(app) for word in there))
+            await until(pilot, lambda: f"GPU: {tr('asking')}" not in shown(app))
             await until(pilot, lambda: all(word in shown(app) for word in first))
             if opening is not None:
                 app.post_message(opening)
@@ -316,3 +318,37 @@ def test_the_question_before_dropping(
 def test_the_doctor(full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any) -> None:
     words = ("✗ 2 missing", "/data/[red]mimic is no folder", "fix")
     assert looks_as_before(make_app(full_lab), size, "6", "n", "n", "n", "n", words=words)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ((), ("▶ 运行中", "进行中")),
+        (("2",), ("mrmaaa", "✗ 失败")),
+        (("3", "down"), ("‖ 挂起",)),
+        (("4",), ("CPU",)),
+        (("5",), ("第二行",)),
+        (("6", "n"), ("✗", "/data/[red]mimic")),
+        (("question_mark",), ("Esc",)),
+    ],
+    ids=["grid", "runs", "queue", "gpus", "notes", "doctor", "help"],
+)
+@SIZES
+def test_a_screen_in_chinese(
+    noted_lab: Lab,
+    waiting_lab: Lab,
+    make_app: Wait,
+    looks_as_before: Wait,
+    keys: tuple[str, ...],
+    words: tuple[str, ...],
+    size: Any,
+) -> None:
+    remembered.remember(noted_lab, "language", "zh")
+    assert looks_as_before(make_app(waiting_lab), size, *keys, words=words)
+
+
+@SIZES
+def test_a_run_in_chinese(full_lab: Lab, make_app: Wait, looks_as_before: Wait, size: Any) -> None:
+    remembered.remember(full_lab, "language", "zh")
+    opening = OpenRun("deepaa")
+    assert looks_as_before(make_app(full_lab), size, opening=opening, words=("train/loss",))

@@ -91,7 +91,11 @@ def test_a_reading_that_fails_is_a_state_with_its_beginning_and_ends_with_the_ne
 
 
 def test_a_source_that_hangs_never_holds_up_a_look_and_is_said_to(
-    lab: Lab, watch: gpu_watch.Watch, source: Source, monkeypatch: pytest.MonkeyPatch
+    lab: Lab,
+    watch: gpu_watch.Watch,
+    source: Source,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., Any],
 ) -> None:
     assert watch.look(lab, [], wanted=True).state == "known"
     source.says = source.hang
@@ -103,6 +107,8 @@ def test_a_source_that_hangs_never_holds_up_a_look_and_is_said_to(
         sight = watch.look(lab, [CLAIM], wanted=True)
         assert (sight.state, sight.error) == ("unknown", "the driver does not answer")
         assert sight.unknown_since is not None
+    wait_until(lambda: source.asked == 2)  # the thread may be late to ask
+    watch.look(lab, [CLAIM], wanted=True)
     assert source.asked == 2  # nobody asks again one who has not answered
     source.let_go.set()
     monkeypatch.undo()

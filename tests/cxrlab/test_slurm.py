@@ -287,6 +287,7 @@ def test_two_nodes_learn_what_one_process_learns_and_save_together_when_stopped(
     assert theirs == pytest.approx(ours, rel=1e-5)
 
 
+@pytest.mark.long  # two trainings, and Slurm's wait before it starts a job anew
 def test_a_run_that_was_short_of_time_ends_as_one_that_was_not(
     real: Any, db: Any, wait_for_state: Any, wait_until: Any, cluster: Any
 ) -> None:

@@ -17,7 +17,7 @@ from textual.css.query import NoMatches
 from cxrlab.checkup import Finding
 from cxrlab.gpus import Gpu, GpuProcess, Reading
 from cxrlab.lab import Lab, make_lab
-from cxrlab.tui import remembered
+from cxrlab.tui import remembered, words
 from cxrlab.tui.app import CxrlabApp
 from cxrlab.tui.pulse import Rhythm
 from store import claims, intake, runs
@@ -151,6 +151,12 @@ methods = ["random", "mrm", "deep_mrm"]
 columns = ["siim", "shenzhen", "shenzhen_lungs"]
 """
 """Rows and columns are named, so that a new method or task changes no picture of a screen."""
+
+
+@pytest.fixture(autouse=True)
+def _english() -> None:
+    """Forget the language of the test before."""
+    words.speak("en")
 
 
 @pytest.fixture

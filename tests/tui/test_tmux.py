@@ -36,6 +36,8 @@ class Terminal:
     def __init__(self, socket: Path, *, width: int, height: int) -> None:
         self._tmux = ["tmux", "-S", str(socket), "-f", "/dev/null"]
         environment = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "ENV": ""}
+        for name in ("COLUMNS", "LINES"):  # of whoever runs the tests: Textual would believe them
+            environment.pop(name, None)
         size = ["-x", str(width), "-y", str(height)]
         self.tmux("new-session", "-d", *size, "/bin/sh", env=environment)
 

@@ -7,8 +7,8 @@ room as the English one.
 
 from __future__ import annotations
 
-from cxrlab.tui.zh import common, forms, keys, screens, sentences
+from cxrlab.tui.zh import everywhere, forms, keys, screens, sentences
 
-WORDS: dict[str, str] = {**common.WORDS, **keys.WORDS, **screens.WORDS, **forms.WORDS}
+WORDS: dict[str, str] = {**everywhere.WORDS, **keys.WORDS, **screens.WORDS, **forms.WORDS}
 SENTENCES: tuple[tuple[str, str], ...] = sentences.SENTENCES
 """Patterns of what the registry says in English, each with the same in Chinese."""

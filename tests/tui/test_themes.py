@@ -136,14 +136,20 @@ async def test_every_text_on_the_screen_can_be_read(
         assert unreadable(app, least) == []
         app.post_message(OpenRun("deepaa"))
         await until(pilot, lambda: "step 30" in shown(app))
-        # the green of the log is the program's own, which no theme chose
-        assert [each for each in unreadable(app, least) if each[0] != "trainers.loop"] == []
+        assert unreadable(app, least) == []
         app.post_message(OpenLaunch("deep_mrm", "siim", 100))
         await until(pilot, lambda: "1  deep_mrm siim 100 %" in shown(app))
         assert unreadable(app, least) == []
         await pilot.press("escape", "question_mark")
         await until(pilot, lambda: "Keys" in shown(app))
         assert unreadable(app, least) == []
+
+
+def test_every_colour_that_a_log_can_ask_for_can_be_read_on_a_light_screen() -> None:
+    papers = [Color.parse(paper) for paper in (themes.LIGHT.background, themes.LIGHT.surface)]
+    for code in range(16):
+        ink = Color(*themes.LOG_ON_LIGHT.ansi_colors[code])
+        assert min(contrast(ink, paper) for paper in papers) >= 4.5, code
 
 
 async def test_t_turns_through_the_themes_and_the_last_one_is_there_the_next_time(

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import advice, launch, refresh, runner
+from cxrlab import advice, refresh, runner, steering
 from cxrlab.backends import local
 from cxrlab.lab import Lab, make_lab
 from store import runs
@@ -73,7 +73,7 @@ class Case:
         runs.add(db, [new])
         runs.change_state(db, id, "running")
         self.id, attempt = id, runs.start_attempt(db, id, time.time())
-        command = launch.attempt_command(runs.get(db, id))
+        command = steering.attempt_command(runs.get(db, id))
         self.child = local.start(self.folder, attempt, command=command, gpus=[], cwd=lab.root)
 
     def at_work(self) -> None:

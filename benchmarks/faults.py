@@ -32,7 +32,7 @@ from typing import Any
 
 from benchmarks import each_fault
 from benchmarks.fault_trainer import loss_at, weights_after
-from cxrlab import agent, launch, refresh, runner
+from cxrlab import agent, refresh, runner, steering
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab, make_lab
@@ -136,7 +136,7 @@ class Campaign:
     def again(self, run: runs.Run) -> None:
         """Resume or retry an interrupted run."""
         try:
-            self.patiently(lambda: launch.retry(self.lab, self.db, run))
+            self.patiently(lambda: steering.retry(self.lab, self.db, run))
             self.resumed += 1
         except CxrlabError as error:
             self.wrong.append(f"{run.id} ({run.state}) cannot go on: {error}")
@@ -158,7 +158,7 @@ class Campaign:
         if left:
             self.wrong.append(f"{run.id}: processes are left: {left}")
         self.finished += 1
-        self.patiently(lambda: launch.remove(self.lab, self.db, run))
+        self.patiently(lambda: steering.remove(self.lab, self.db, run))
 
     def expect(self, fault: str, run: runs.Run, right: set[str], word: str = "") -> None:
         """Note a state that is not among those expected, or not in time."""

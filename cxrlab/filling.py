@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sqlite_utils import Database
 
-from cxrlab import launch
+from cxrlab import launch, steering
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
 from cxrlab.launch import Launched, Prepared
@@ -34,7 +34,7 @@ def carry_out(
     done = []
     for id in found.going_on:
         try:
-            run = launch.retry(lab, db, runs.get(db, id))
+            run = steering.retry(lab, db, runs.get(db, id))
         except CxrlabError as error:  # somebody was first, or processes of it live on
             say(f"{id} does not go on: {error}")
             continue

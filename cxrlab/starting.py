@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from cxrlab import disk, giving, gpus, launch, submitting
+from cxrlab import disk, giving, gpus, steering, submitting
 from cxrlab.backends import local
 from cxrlab.gpu_memory import Demands
 from cxrlab.gpu_watch import Watch
@@ -137,7 +137,7 @@ def start(lab: Lab, db: Database, decision: giving.Decision) -> subprocess.Popen
         child = local.start(
             Path(run.folder),
             attempt,
-            command=launch.attempt_command(run),
+            command=steering.attempt_command(run),
             gpus=shown,
             cwd=lab.root,
         )

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from cxrlab import agent, launch, refresh, runner
+from cxrlab import agent, refresh, runner, steering
 from cxrlab.backends import local
 from cxrlab.lab import Lab, make_lab
 from store import runs
@@ -160,7 +160,7 @@ def begin(lab: Lab, db: Any, wait_until: Callable[..., Any]) -> Iterator[Callabl
     def start(run: runs.Run) -> runs.Run:
         runs.change_state(db, run.id, "running")
         attempt = runs.start_attempt(db, run.id, time.time())
-        folder, command = Path(run.folder), launch.attempt_command(run)
+        folder, command = Path(run.folder), steering.attempt_command(run)
         child = local.start(folder, attempt, command=command, gpus=[], cwd=lab.root)
         children.append(child)
         events = folder / "events.jsonl"

@@ -230,12 +230,12 @@ def with_data(lab: Lab, *, count: int, image_px: int) -> Lab:
 
 def run_everything(lab: Lab, db: Database) -> list[Run]:
     """Queue every run that is not finished, wait for all of them, and return them."""
-    from cxrlab import agent, console, launch, plan, waiting
+    from cxrlab import agent, console, launch, plan, steering, waiting
     from store import runs
     from trainers.catalog import METHODS
 
     for run in runs.select(db, states=("stopped", "lost", "failed")):
-        launch.retry(lab, db, run)
+        steering.retry(lab, db, run)
     console.say("working out each run's configuration")
     # pre-training first: the others can go on beside it, and most wait for it
     methods = sorted(methods_here(lab), key=lambda name: not METHODS[name].pretrains)

@@ -22,12 +22,12 @@ def resume(
 
     They execute the code that they were queued with, whatever has been edited since.
     """
-    from cxrlab import agent, console, launch, text
+    from cxrlab import agent, console, steering, text
     from cxrlab.commands.launch import waited_for
     from cxrlab.exports import facts
 
     with opened(ctx, changes=True) as (lab, db):
-        queued = [launch.resume(lab, db, run, fresh_code=fresh_code) for run in named(db, runs)]
+        queued = [steering.resume(lab, db, run, fresh_code=fresh_code) for run in named(db, runs)]
         agent.ensure_agent(lab)
         if fresh_code and not as_json:
             console.say("with today's code; `cxrlab show` names both")

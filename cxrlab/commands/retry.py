@@ -24,7 +24,7 @@ def retry(
 
     They execute the code that they were queued with; `--fresh-code` brings a mended trainer in.
     """
-    from cxrlab import agent, console, launch, putting_back, text
+    from cxrlab import agent, console, putting_back, steering, text
     from cxrlab.commands.launch import waited_for
     from cxrlab.exports import facts
 
@@ -32,7 +32,7 @@ def retry(
         if on_oom is not None:
             for run in named(db, runs):
                 putting_back.choose(lab, db, run, on_oom.value)
-        queued = [launch.retry(lab, db, run, fresh_code=fresh_code) for run in named(db, runs)]
+        queued = [steering.retry(lab, db, run, fresh_code=fresh_code) for run in named(db, runs)]
         agent.ensure_agent(lab)
         if fresh_code and not as_json:
             console.say("with today's code; `cxrlab show` names both")

@@ -24,7 +24,7 @@ def rm(
 
     A run that is under way has to be stopped first; one that others start from stays.
     """
-    from cxrlab import console, launch
+    from cxrlab import console, steering
     from cxrlab.exports import facts
 
     with opened(ctx, changes=True) as (lab, db):
@@ -33,7 +33,7 @@ def rm(
             ask(doomed)
         gone = []
         for run in doomed:
-            launch.remove(lab, db, run)
+            steering.remove(lab, db, run)
             gone.append(run)
             if not as_json:
                 console.fact(f"removed {run.id} ({what(run)})")

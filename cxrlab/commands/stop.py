@@ -24,7 +24,7 @@ def stop(
 
     A run that waits never starts. Stopping one that is stopped already does nothing.
     """
-    from cxrlab import console, launch, text
+    from cxrlab import console, steering, text
     from cxrlab.exports import facts
 
     with opened(ctx, changes=True) as (lab, db):
@@ -33,7 +33,7 @@ def stop(
             if run.state != "stopped":
                 if run.state == "running" and not as_json:
                     console.say(f"{run.id}: waiting for its last checkpoint")
-                run = launch.stop(lab, db, run, grace_s=grace)
+                run = steering.stop(lab, db, run, grace_s=grace)
             ended.append(run)
             if not as_json:
                 console.fact(f"{run.id} ({what(run)}) {text.state(run.state, run.reason)}")

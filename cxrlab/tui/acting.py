@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import agent, launch, text
+from cxrlab import agent, steering, text
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
 from cxrlab.tui import telling, words
@@ -141,9 +141,9 @@ def carry_out(lab: Lab, db: Database, act: Act, chosen: Iterable[Run]) -> str:
     """Do it to each run that allows it, and return in words how that went."""
     steps: dict[str, Callable[[Lab, Database, Run], object]] = {
         "stop": _stop,
-        "resume": launch.resume,
-        "retry": launch.retry,
-        "remove": launch.remove,
+        "resume": steering.resume,
+        "retry": steering.retry,
+        "remove": steering.remove,
     }
     done, refused = 0, []
     for run in fitting(act, _as_they_are(db, chosen)):
@@ -171,6 +171,6 @@ def _as_they_are(db: Database, chosen: Iterable[Run]) -> Iterator[Run]:
 def _stop(lab: Lab, db: Database, run: Run) -> None:
     """End a run that waits; ask one that runs, and wait for none: there may be many."""
     if run.state == "running":
-        launch.ask_to_stop(db, run)
+        steering.ask_to_stop(db, run)
     else:
-        launch.stop(lab, db, run)
+        steering.stop(lab, db, run)

@@ -23,7 +23,7 @@ from textual.binding import Binding
 from textual.command import CommandPalette
 from textual.screen import Screen
 
-from cxrlab import agent, bell, checkup, launch, text
+from cxrlab import agent, bell, checkup, steering, text
 from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.harmless import harmless
@@ -337,7 +337,7 @@ class CxrlabApp(App[str]):
         stopped = tr("{run} has been stopped").format(run=run.id)
         told = stopped if run.state != "running" else ""
         self._say(tr("{run} is asked to stop").format(run=run.id), severity="information")
-        self._act(lambda db: launch.stop(self.lab, db, run), told)
+        self._act(lambda db: steering.stop(self.lab, db, run), told)
 
     @on(messages.ResumeRun)
     def _resume_run(self, message: messages.ResumeRun) -> None:
@@ -350,7 +350,7 @@ class CxrlabApp(App[str]):
 
     def _resume(self, run: Run) -> None:
         def again(db: Database) -> None:
-            launch.resume(self.lab, db, run)
+            steering.resume(self.lab, db, run)
             agent.ensure_agent(self.lab)
 
         self._act(again, tr("{run} is queued to go on").format(run=run.id))

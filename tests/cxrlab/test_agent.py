@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cxrlab import agent, launch, plan, refresh, runner
+from cxrlab import agent, launch, plan, refresh, runner, steering
 from cxrlab.backends import local
 from cxrlab.lab import Lab
 from store import claims, runs
@@ -270,7 +270,7 @@ def test_a_resumed_run_is_given_its_checkpoint_by_the_agent(
     record = local.read_record(folder, 1)
     assert record is not None
     os.kill(record["trainer"]["pid"], signal.SIGKILL)
-    launch.resume(lab, db, wait_for_state(run.id, "lost"))
+    steering.resume(lab, db, wait_for_state(run.id, "lost"))
     working.one_pass()
     done = wait_for_state(run.id, *runs.ENDED)
     assert (done.state, done.attempt) == ("succeeded", 2)
@@ -284,7 +284,7 @@ def test_a_run_that_is_stopped_before_the_agent_comes_never_starts(
     lab: Lab, db: Any, trainer: Make, working: agent.Agent
 ) -> None:
     run = trainer()
-    launch.stop(lab, db, run)
+    steering.stop(lab, db, run)
     working.one_pass()
     assert runs.get(db, run.id).state == "stopped"
     assert not (Path(run.folder) / "attempts").exists()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, launch
+from cxrlab import cli, steering
 from cxrlab.agent import Agent
 from cxrlab.lab import Lab
 from store import points, results, runs
@@ -106,7 +106,7 @@ def test_a_program_is_stopped_with_all_it_started(
     run = queued(lab, db, "--", sys.executable, "-c", code)
     Agent(lab, idle_s=1.0).one_pass()
     wait_until(lambda: "loss" in (Path(run.folder) / "log.txt").read_text())
-    stopped = launch.stop(lab, db, runs.get(db, run.id))
+    stopped = steering.stop(lab, db, runs.get(db, run.id))
     assert (stopped.state, stopped.reason) == ("stopped", "SIGTERM received")
 
 

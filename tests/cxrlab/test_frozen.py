@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, frozen, launch, plan, runner
+from cxrlab import cli, frozen, launch, plan, runner, steering
 from cxrlab.errors import NotFound
 from cxrlab.lab import Lab, find_lab
 from store import runs
@@ -42,13 +42,13 @@ def test_what_is_edited_after_queueing_reaches_no_attempt_unless_asked_for(
     run = queued(lab, db, *LONG)
     checkout.edit("two")
     begin(run)
-    launch.stop(lab, db, runs.get(db, run.id))
+    steering.stop(lab, db, runs.get(db, run.id))
     assert said(run) == ["one"]
-    begin(launch.resume(lab, db, runs.get(db, run.id)))
-    launch.stop(lab, db, runs.get(db, run.id))
+    begin(steering.resume(lab, db, runs.get(db, run.id)))
+    steering.stop(lab, db, runs.get(db, run.id))
     assert said(run) == ["one"] * 2
-    begin(launch.retry(lab, db, runs.get(db, run.id), fresh_code=True))
-    launch.stop(lab, db, runs.get(db, run.id))
+    begin(steering.retry(lab, db, runs.get(db, run.id), fresh_code=True))
+    steering.stop(lab, db, runs.get(db, run.id))
     assert said(run) == ["one", "one", "one", "two"]
     told = frozen.facts(Path(run.folder))
     assert told is not None
@@ -85,9 +85,9 @@ def test_a_copy_goes_with_the_last_run_that_names_it(lab: Lab, db: Any, checkout
     first, second = queued(lab, db, seed=0), queued(lab, db, seed=1)
     checkout.edit("two")
     third = queued(lab, db, seed=2)
-    launch.remove(lab, db, first)
+    steering.remove(lab, db, first)
     assert len(copies(lab)) == 2
-    launch.remove(lab, db, second)
+    steering.remove(lab, db, second)
     assert [copy.name for copy in copies(lab)] == [source.note(Path(third.folder))["digest"][:16]]
 
 
@@ -139,7 +139,7 @@ def test_what_queues_says_where_else_code_is_found(
     environment = Path(f"/proc/{attempt['trainer']['pid']}/environ").read_bytes().split(b"\0")
     expected = f"PYTHONPATH={copies(lab)[0]}:{tmp_path / 'libraries'}"
     assert expected.encode() in environment
-    launch.stop(lab, db, runs.get(db, run.id))
+    steering.stop(lab, db, runs.get(db, run.id))
 
 
 def test_code_that_is_gone_is_said_and_todays_can_be_taken(
@@ -151,9 +151,9 @@ def test_code_that_is_gone_is_said_and_todays_can_be_taken(
     run = wait_for_state(run.id, "failed")
     assert "the code that the run was queued with is gone" in run.reason
     with pytest.raises(NotFound, match="gone") as caught:
-        launch.retry(lab, db, run)
+        steering.retry(lab, db, run)
     assert "--fresh-code" in caught.value.hint
-    begin(launch.retry(lab, db, run, fresh_code=True))
+    begin(steering.retry(lab, db, run, fresh_code=True))
     wait_for_state(run.id, "succeeded")
 
 
@@ -191,7 +191,7 @@ def test_show_names_the_code_and_the_commands_take_todays(
     monkeypatch.setattr("cxrlab.agent.ensure_agent", lambda lab, **extra: None)
     run = queued(lab, db)
     checkout.edit("two")
-    launch.stop(lab, db, run)
+    steering.stop(lab, db, run)
 
     def invoke(*words: str) -> Any:
         return CliRunner().invoke(cli.app, ["--lab", str(lab.root), *words], env={"COLUMNS": "120"})

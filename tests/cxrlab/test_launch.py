@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cxrlab import launch, plan, refresh
+from cxrlab import launch, plan, refresh, steering
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.lab import Lab
@@ -225,7 +225,7 @@ def test_a_plan_can_be_prepared_without_queueing_it(lab: Lab, db: Any) -> None:
 def test_stopping_a_waiting_run_keeps_it_from_starting(lab: Lab, db: Any) -> None:
     first, second = carry_out(lab, db, "siim")
     for launched in (second, first):
-        stopped = launch.stop(lab, db, runs.get(db, launched.id))
+        stopped = steering.stop(lab, db, runs.get(db, launched.id))
         assert (stopped.state, stopped.reason) == ("stopped", "stopped while it waited")
     assert queue.next_queued(db, 9) == []
 
@@ -234,7 +234,7 @@ def test_stopping_a_running_run_lets_it_write_a_checkpoint(
     lab: Lab, db: Any, trainer: Make, begin: Make
 ) -> None:
     run = begin(trainer(*LONG))
-    stopped = launch.stop(lab, db, run)
+    stopped = steering.stop(lab, db, run)
     assert (stopped.state, stopped.reason) == ("stopped", "SIGTERM received")
     last = json.loads((Path(run.folder) / "checkpoints" / "last.pt").read_text())
     assert last["step"] == stopped.step
@@ -248,7 +248,7 @@ def test_a_run_that_will_not_stop_is_killed_with_all_its_children(
     folder = Path(run.folder)
     wait_until(lambda: len(local.processes(folder)) == 4)
     began = time.monotonic()
-    stopped = launch.stop(lab, db, run, 1.0)
+    stopped = steering.stop(lab, db, run, 1.0)
     assert (stopped.state, stopped.reason) == (
         "stopped",
         "killed, because it did not end when asked to",
@@ -262,24 +262,24 @@ def test_a_run_whose_runner_is_dead_can_be_stopped(
 ) -> None:
     run = begin(trainer(*LONG))
     os.kill(local.read_record(Path(run.folder), 1)["runner"]["pid"], 9)  # type: ignore[index]
-    assert launch.stop(lab, db, run).state == "stopped"
+    assert steering.stop(lab, db, run).state == "stopped"
 
 
 def test_asking_twice_to_stop_asks_the_trainer_once(
     lab: Lab, db: Any, trainer: Make, begin: Make
 ) -> None:
     run = begin(trainer("--fake_step_s", "1.5", "--fake_steps", "9"))
-    assert launch.ask_to_stop(db, run) == "runner"
+    assert steering.ask_to_stop(db, run) == "runner"
     asked = runs.get(db, run.id)
     assert asked.stop_requested is not None
-    assert launch.stop(lab, db, asked).reason == "SIGTERM received"
+    assert steering.stop(lab, db, asked).reason == "SIGTERM received"
 
 
 def test_what_has_ended_cannot_be_stopped(lab: Lab, db: Any, new_run: Make) -> None:
     run = new_run()
     runs.change_state(db, run.id, "succeeded")
     with pytest.raises(CxrlabError, match="is succeeded"):
-        launch.stop(lab, db, runs.get(db, run.id))
+        steering.stop(lab, db, runs.get(db, run.id))
 
 
 @pytest.mark.parametrize(
@@ -291,10 +291,10 @@ def test_a_run_that_ended_early_goes_on_from_its_last_checkpoint(
     ends = {"stopped": "status:143", "lost": "signal:9", "failed": "fail"}
     run = begin(trainer("--fake_steps", "4", "--fake_end", ends[state]))
     ended = wait_for_state(run.id, state)
-    queued = getattr(launch, act)(lab, db, ended)
+    queued = getattr(steering, act)(lab, db, ended)
     assert (queued.state, queued.attempt) == ("queued", 1)
     last = str(Path(run.folder) / "checkpoints" / "last.pt")
-    assert launch.attempt_command(queued) == [*run.command, "--resume", last]
+    assert steering.attempt_command(queued) == [*run.command, "--resume", last]
     again = begin(queued._replace(command=[*run.command, "--fake_end", "succeed"]))
     assert again.attempt == 2
     done = wait_for_state(run.id, *runs.ENDED)
@@ -305,12 +305,12 @@ def test_a_run_that_ended_early_goes_on_from_its_last_checkpoint(
 def test_without_a_checkpoint_a_run_begins_anew(lab: Lab, db: Any, new_run: Make) -> None:
     run = new_run()
     runs.change_state(db, run.id, "lost")
-    assert launch.attempt_command(launch.resume(lab, db, runs.get(db, run.id))) == ["true"]
+    assert steering.attempt_command(steering.resume(lab, db, runs.get(db, run.id))) == ["true"]
 
 
 def test_a_run_stopped_while_blocked_is_blocked_again_when_resumed(lab: Lab, db: Any) -> None:
     first, second = carry_out(lab, db, "siim")
-    again = launch.resume(lab, db, launch.stop(lab, db, runs.get(db, second.id)))
+    again = steering.resume(lab, db, steering.stop(lab, db, runs.get(db, second.id)))
     assert (again.state, again.reason) == (
         "blocked",
         f"waits for {first.id} (deep_mrm pretrain), which is queued",
@@ -327,23 +327,23 @@ def test_what_cannot_go_on_says_so(lab: Lab, db: Any, new_run: Make, state: str,
     run = new_run()
     runs.change_state(db, run.id, state)
     with pytest.raises(CxrlabError, match="has failed" if state == "failed" else "is succeeded"):
-        getattr(launch, act)(lab, db, runs.get(db, run.id))
+        getattr(steering, act)(lab, db, runs.get(db, run.id))
     assert runs.get(db, run.id).state == state
 
 
 def test_no_second_trainer_is_put_into_a_folder_where_one_lives(
     lab: Lab, db: Any, trainer: Make, begin: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "_KILL_WAIT_S", 0.2)
+    monkeypatch.setattr(steering, "_KILL_WAIT_S", 0.2)
     run = begin(trainer(*LONG))
     runs.change_state(db, run.id, "lost")
     with pytest.raises(CxrlabError, match="live on"):
-        launch.resume(lab, db, runs.get(db, run.id))
+        steering.resume(lab, db, runs.get(db, run.id))
 
 
 def test_removing_takes_row_and_folder(lab: Lab, db: Any, new_run: Make) -> None:
     run = new_run()
-    launch.remove(lab, db, run)
+    steering.remove(lab, db, run)
     assert runs.count(db) == 0
     assert not Path(run.folder).exists()
 
@@ -352,15 +352,15 @@ def test_removing_leaves_a_folder_outside_the_lab_alone(
     lab: Lab, db: Any, new_run: Make, tmp_path: Path
 ) -> None:
     run = new_run(folder=str(tmp_path / "elsewhere"))
-    launch.remove(lab, db, run)
+    steering.remove(lab, db, run)
     assert Path(run.folder).exists()
 
 
 def test_what_runs_or_is_started_from_cannot_be_removed(lab: Lab, db: Any) -> None:
     first, second = carry_out(lab, db, "siim")
     with pytest.raises(StoreError, match=second.id):
-        launch.remove(lab, db, runs.get(db, first.id))
+        steering.remove(lab, db, runs.get(db, first.id))
     runs.change_state(db, second.id, "running")
     with pytest.raises(CxrlabError, match="is running"):
-        launch.remove(lab, db, runs.get(db, second.id))
+        steering.remove(lab, db, runs.get(db, second.id))
     assert Path(runs.get(db, first.id).folder).exists()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, launch, mending, putting_back, refresh
+from cxrlab import cli, mending, putting_back, refresh, steering
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab, find_lab
@@ -208,7 +208,7 @@ def test_a_stalled_run_is_ended_and_goes_on_where_the_lab_says_so(
     back = look_until(ending, db, run.id, wait_until, "queued", "stopped", "failed", "lost")
     assert back.state == "queued"
     assert back.reason == "ended because it had stalled at step 12; goes on, 1 of 3 times"
-    assert launch.attempt_command(back)[-2] == "--resume"
+    assert steering.attempt_command(back)[-2] == "--resume"
 
 
 def test_a_person_who_stops_a_run_that_was_to_go_on_ends_it(
@@ -216,7 +216,7 @@ def test_a_person_who_stops_a_run_that_was_to_go_on_ends_it(
 ) -> None:
     run = begin(trainer("--fake_steps", "1000", "--fake_step_s", "0.02"))
     kept.keep(db, run.id, Mending(ending=1))
-    assert launch.stop(lab, db, runs.get(db, run.id)).state == "stopped"
+    assert steering.stop(lab, db, runs.get(db, run.id)).state == "stopped"
 
 
 def test_a_retry_by_hand_counts_anew(
@@ -228,7 +228,7 @@ def test_a_retry_by_hand_counts_anew(
     os.kill(record["trainer"]["pid"], signal.SIGKILL)
     lost = wait_for_state(run.id, "lost")
     kept.keep(db, run.id, Mending("halve", losses=3))
-    launch.resume(lab, db, lost)
+    steering.resume(lab, db, lost)
     assert kept.of_run(db, run.id) == Mending("halve")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, launch
+from cxrlab import cli, steering
 from cxrlab.lab import Lab
 from cxrlab.tabular import written
 from store import runs, within
@@ -211,7 +211,7 @@ def test_removing_a_run_removes_nothing_outside(
     away = new_run(id="bbbbbb", folder=str(lab.runs_dir / ".." / ".." / "outside"))
     for run in (inside, away):
         runs.change_state(db, run.id, "stopped")
-        launch.remove(lab, db, runs.get(db, run.id))
+        steering.remove(lab, db, runs.get(db, run.id))
     assert (outside / "kept").exists()
     assert not Path(inside.folder).exists()
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from cxrlab import cli, launch, pruning
+from cxrlab import cli, launch, pruning, steering
 from cxrlab.agent import Agent
 from cxrlab.errors import Usage
 from cxrlab.lab import Lab, find_lab, make_lab
@@ -118,7 +118,7 @@ def test_what_comes_to_be_needed_after_the_look_stays(lab: Lab, db: Any) -> None
         newer = end(db, run_of(lab, db, at=2.0, seed=seed), "succeeded", at=2.0)
     found = pruning.look(lab, db)
     spare = [each for each in found.spare(0) if each.file.run != newer.id]
-    launch.retry(lab, db, older)
+    steering.retry(lab, db, older)
     run_of(lab, db, at=3.0, seed=9, command=[f"--pretrained={other.folder}/checkpoints/best.pt"])
     runs.remove(db, newer.id)
     gone = {each.file.run for each in pruning.remove(lab, db, found, spare)}

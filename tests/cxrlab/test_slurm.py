@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrlab import agent, launch, plan
+from cxrlab import agent, launch, plan, steering
 from cxrlab.lab import Lab, find_lab
 from store import queue, runs
 
@@ -166,7 +166,7 @@ def test_a_stopped_run_has_saved_and_goes_on(
     (stopped,) = cli("--lab", str(slurm_lab.root), "stop", id, "--json")
     assert (stopped["state"], stopped["reason"]) == ("stopped", "SIGTERM received")
     saved = json.loads((folder_of(db, id) / "checkpoints/last.pt").read_text())["step"]
-    launch.resume(slurm_lab, db, runs.get(db, id))
+    steering.resume(slurm_lab, db, runs.get(db, id))
     agent.ensure_agent(slurm_lab)
     wait_until(lambda: (wait_for_state(id, "running").step or 0) > saved, limit_s=LIMIT_S)
     assert f"training from step {saved}" in (folder_of(db, id) / "log.txt").read_text()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cxrlab import launch, refresh
+from cxrlab import refresh, steering
 from cxrlab.backends import calls, squeue
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
@@ -105,10 +105,10 @@ def test_a_job_that_cannot_be_cancelled_leaves_the_run_as_it_is(
 ) -> None:
     command("scancel", "echo 'scancel: error: cannot contact' >&2; exit 1")
     with pytest.raises(CxrlabError, match="cannot contact"):
-        launch.stop(lab, db, handed_in)
+        steering.stop(lab, db, handed_in)
     assert runs.get(db, handed_in.id).state == "queued"
     with pytest.raises(CxrlabError, match="has job 12 in Slurm"):
-        launch.remove(lab, db, handed_in)
+        steering.remove(lab, db, handed_in)
 
 
 def test_what_is_handed_in_and_never_answered_is_found_by_its_name(

@@ -168,6 +168,30 @@ def test_ending_the_agent_ends_no_run(
     assert local.look(Path(run.folder), 1).trainer_alive
 
 
+HOLDS_THE_LOCK = """
+import fcntl, json, os, sys, time
+with open(sys.argv[1], "a+") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    file.truncate(0)
+    file.write(json.dumps({"pid": os.getpid(), "since": 0.0}))
+    file.flush()
+    time.sleep(600)
+"""
+
+
+def test_ending_ends_also_an_agent_that_waits_for_the_lock_of_the_first(
+    lab: Lab, wait_until: Callable[..., Any]
+) -> None:
+    both = []
+    for _ in range(2):
+        words = [sys.executable, "-c", HOLDS_THE_LOCK, str(lab.agent_lock)]
+        both.append(subprocess.Popen(words))
+        wait_until(lambda: agent.status(lab).pid)
+    assert agent.end(lab) is True
+    assert [process.wait(10) for process in both] == [-signal.SIGTERM, -signal.SIGTERM]
+    assert agent.status(lab) == agent.Status(False)
+
+
 def test_runs_beyond_the_places_wait_and_say_for_what(
     lab: Lab, db: Any, trainer: Make, working: agent.Agent
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlite_utils import Database
 
 from cxrlab import columns, grid, status
+from cxrlab.published import read_published
 from cxrlab.settings import GridSettings
 from store import cells, notebook, results, runs
 from trainers.catalog import METHODS, PRETRAIN, MethodEntry
@@ -35,7 +36,7 @@ def read_grid(db: Database, settings: GridSettings, lang: str = "en") -> grid.Gr
         chosen.columns,
         groups,
         cells.waiting(db),
-        published=grid.read_published(),
+        published=read_published(),
         notebook=notebook.numbers(db),
         encoders=cells.encoders(db, {s.run_id for g in groups for s in g.starts if s.run_id}),
     )

@@ -21,6 +21,7 @@ from cxrlab.imports.launch_line import LaunchLine
 from cxrlab.lab import Lab
 from cxrlab.notebook_remarks import Place, launch_lines, own_numbers, remarks
 from cxrlab.presets import Presets, Question, finetuning, launched, pretraining
+from cxrlab.published import Paper, read_published
 from cxrlab.sides import Key, Side, method_side
 from store import cells, notebook, results, runs
 from trainers.catalog import METHODS, TASKS, base_of
@@ -71,7 +72,7 @@ def gaps(lab: Lab, db: Database, methods: Sequence[str] = ()) -> list[Gap]:
         methods: the rows; all where none are named.
     """
     groups = cells.groups(db)
-    known = [_empty(key, paper) for key, paper in grid.read_published().items()
+    known = [_empty(key, paper) for key, paper in read_published().items()
              if key[1] in TASKS and (not methods or key[0] in methods)]  # fmt: skip
     sides = {name: method_side(db, name, groups) for name in {gap.method for gap in known}}
     told = own_numbers(db)
@@ -106,7 +107,7 @@ def _questions(gaps: Iterable[Gap], lines: Mapping[str, LaunchLine]) -> Iterator
     yield from map(launched, lines.values())
 
 
-def _empty(key: tuple[str, str, int | None, str], paper: grid.Paper) -> Gap:
+def _empty(key: tuple[str, str, int | None, str], paper: Paper) -> Gap:
     method, task, ratio, metric = key
     first = paper.source.partition(";")[0]
     own = first.startswith("Not the authors")  # as published.toml says it

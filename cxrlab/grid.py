@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrlab import text
 from cxrlab.columns import Column, Unit
-from cxrlab.published import Paper as Paper
-from cxrlab.published import read_published as read_published
-from cxrlab.published import refuse_other_metric as refuse_other_metric
-from cxrlab.remarks import FOREIGN_MARK, SPLIT_MARKS
-from cxrlab.remarks import TEST_SPLIT as TEST_SPLIT
-from cxrlab.remarks import TRAIN_LIST as TRAIN_LIST
-from cxrlab.remarks import notes as notes
-from cxrlab.remarks import where as where
+from cxrlab.published import Paper
 from cxrlab.stale import reasons
 from trainers.catalog import PRETRAIN, MethodEntry
 
@@ -33,6 +26,13 @@ EMPTY = "·"
 
 FOREIGN = "foreign"
 """In place of a preset: the predictions were made elsewhere, and brought in."""
+
+FOREIGN_MARK = "†"
+"""What stands behind a number that was not made here."""
+
+TEST_SPLIT, TRAIN_LIST = "test split", "training list"
+SPLIT_MARKS = {TEST_SPLIT: "‡", TRAIN_LIST: "§"}
+"""What stands behind a number whose split is not that of the others in its column."""
 
 NOT_APPLICABLE = "–"
 """What a cell says that can never be filled, such as the pre-training of a baseline."""

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from cxrlab import text
+from cxrlab.grid import FOREIGN_MARK, SPLIT_MARKS, Cell, Grid
 from trainers.catalog import PRETRAIN_ENTRY, TASKS
-
-if TYPE_CHECKING:
-    from cxrlab.grid import Cell, Grid
-
-FOREIGN_MARK = "†"
-"""What stands behind a number that was not made here."""
-
-TEST_SPLIT, TRAIN_LIST = "test split", "training list"
-SPLIT_MARKS = {TEST_SPLIT: "‡", TRAIN_LIST: "§"}
-"""What stands behind a number whose split is not that of the others in its column."""
 
 METRIC_NOTES = {
     "Dice": "Dice in percent, the mean over test images; an image without the finding counts 100 "

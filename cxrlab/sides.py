@@ -14,6 +14,7 @@ from sqlite_utils import Database
 
 from cxrlab import grid
 from cxrlab.errors import NotFound, Usage, nearest
+from cxrlab.published import Paper, read_published
 from cxrlab.stale import reason
 from store import cells, results, runs
 from trainers.catalog import METHODS, PRETRAIN, TASKS
@@ -40,7 +41,7 @@ class Entry:
     """How many further recipes have a number here."""
     stale: str = ""
     """Why the runs no longer stand for what the lab has, where they do not."""
-    paper: grid.Paper | None = None
+    paper: Paper | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def side_of(db: Database, name: str, groups: Sequence[cells.Group]) -> Side:
 def method_side(db: Database, method: str, groups: Sequence[cells.Group]) -> Side:
     """Return a method with what the grid shows in each of its cells, else its paper's number."""
     entries: dict[Key, Entry] = {}
-    for (of, task, ratio, metric), paper in grid.read_published().items():
+    for (of, task, ratio, metric), paper in read_published().items():
         if of == method and task in TASKS and metric == TASKS[task].metric:
             entries[task, ratio] = Entry(paper=paper)
     found: dict[Key, list[cells.Group]] = {}
@@ -112,7 +113,7 @@ def paper_of(side: Side) -> Side:
     """
     known = {
         (task, ratio): Entry(paper=paper)
-        for (method, task, ratio, metric), paper in grid.read_published().items()
+        for (method, task, ratio, metric), paper in read_published().items()
         if method == side.method and task in TASKS and metric == TASKS[task].metric
     }
     if not known:

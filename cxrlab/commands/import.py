@@ -83,15 +83,16 @@ def predictions(
     The same files in the same cell are brought in once. Runs of one source are repeats of each
     other by their seed.
     """
-    from cxrlab import console, grid, text
+    from cxrlab import console, text
     from cxrlab.exports import facts
     from cxrlab.imports.predictions import bring_in
+    from cxrlab.published import refuse_other_metric
     from store import results
     from trainers import metrics
 
     cell = cell_of(files, method=method, task=task, ratio=ratio, seed=seed, source=source)
     if metric:
-        grid.refuse_other_metric(task, metric, f"{method} {task}")
+        refuse_other_metric(task, metric, f"{method} {task}")
     with opened(ctx, changes=True) as (lab, db):
         imported = bring_in(lab, db, files, cell)
         numbers = results.of_run(db, imported.run.id)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cxrlab import console, text
-from cxrlab.grid import Cell, Grid, Row, notes
+from cxrlab.grid import Cell, Grid, Row
+from cxrlab.remarks import notes
 from trainers.catalog import PRETRAIN
 
 

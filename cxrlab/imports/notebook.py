@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import grid
 from cxrlab.errors import BadInput, NotFound
 from cxrlab.imports import heads, html_tables, launch_line, notebook_table, prose
 from cxrlab.imports.prose import Unread
+from cxrlab.published import read_published
 from store import notebook as registry
 from store import notes
 from store.db import writing
@@ -89,7 +89,7 @@ def read(path: Path, source: str = "") -> Notebook:
             "writes it, and lists of notes",
         )
     entries = [entry._replace(source=source) for entry in text.entries]
-    context = notebook_table.Context(source, _declared(entries), grid.read_published())
+    context = notebook_table.Context(source, _declared(entries), read_published())
     results = notebook_table.read_results(tables, context)
     return Notebook(
         source,

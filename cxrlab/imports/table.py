@@ -18,7 +18,7 @@ from sqlite_utils import Database
 
 from cxrlab import columns, tabular
 from cxrlab.errors import BadInput, CxrlabError, NotFound, unknown_name
-from cxrlab.remarks import FOREIGN_MARK
+from cxrlab.grid import FOREIGN_MARK
 from store import notebook
 from store.notebook import Number
 from trainers.catalog import METHODS

@@ -10,6 +10,7 @@ from cxrlab import columns, grid
 from cxrlab.exports.html import STYLE, fragment, page
 from cxrlab.exports.layout import Layout, arranged
 from cxrlab.exports.words import Lang
+from cxrlab.published import read_published
 from store.cells import Group
 from trainers.catalog import METHODS
 
@@ -26,7 +27,7 @@ def laid_out(lang: Lang = "en", *, nasty: str = "") -> Layout:
         )
     ]
     chosen = columns.chosen(["description", "pretrain", "siim", "siim_legacy:10", "status"])
-    made = grid.build(METHODS, chosen.columns, groups, [], published=grid.read_published())
+    made = grid.build(METHODS, chosen.columns, groups, [], published=read_published())
     rows = tuple(
         replace(row, group="theirs" if number < 3 else f"ours{nasty}", description=nasty)
         for number, row in enumerate(made.rows)

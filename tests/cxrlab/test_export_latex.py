@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cxrlab import columns, grid
 from cxrlab.exports.latex import escape, table
 from cxrlab.exports.layout import Layout, arranged
+from cxrlab.published import read_published
 from store.cells import Group
 from trainers.catalog import METHODS
 
@@ -30,7 +31,7 @@ def laid_out(description: str = "", *, lang: str = "en") -> Layout:
         )
     ]
     chosen = columns.chosen(["description", "pretrain", "nih", "siim", "siim_legacy", "status"])
-    made = grid.build(METHODS, chosen.columns, groups, [], published=grid.read_published())
+    made = grid.build(METHODS, chosen.columns, groups, [], published=read_published())
     rows = tuple(
         replace(row, group="theirs_" if i < 3 else "ours", description=description)
         for i, row in enumerate(made.rows)

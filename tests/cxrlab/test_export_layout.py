@@ -9,8 +9,9 @@ import pytest
 from cxrlab import columns, stale
 from cxrlab.exports.layout import Entry, arranged
 from cxrlab.exports.words import LANGUAGES, WORDS, say, told
-from cxrlab.grid import FOREIGN, TEST_SPLIT, TRAIN_LIST, Cell, Grid, Row, build, notes
+from cxrlab.grid import FOREIGN, TEST_SPLIT, TRAIN_LIST, Cell, Grid, Row, build
 from cxrlab.imports import figures, heads
+from cxrlab.remarks import notes
 from store.cells import Encoder, Group
 from store.finished import Start
 from store.notebook import Number

@@ -11,6 +11,7 @@ from cxrlab.exports.layout import Layout, arranged
 from cxrlab.exports.long import KEYS
 from cxrlab.exports.words import Lang
 from cxrlab.exports.xlsx import workbook
+from cxrlab.published import read_published
 from store.cells import Group
 from trainers.catalog import METHODS
 
@@ -32,7 +33,7 @@ def laid_out(lang: Lang = "en", description: str = "") -> Layout:
         )
     )
     chosen = columns.chosen(["description", "pretrain", "siim", "siim_legacy:10"])
-    made = grid.build(METHODS, chosen.columns, groups, [], published=grid.read_published())
+    made = grid.build(METHODS, chosen.columns, groups, [], published=read_published())
     rows = tuple(replace(row, group="all", description=description) for row in made.rows)
     return arranged(replace(made, rows=rows, fields=chosen.fields), lang)
 

@@ -9,6 +9,8 @@ from cxrlab import columns, grid
 from cxrlab.cells import grid_settings, read_grid
 from cxrlab.errors import BadInput, NotFound, Usage
 from cxrlab.exports import facts
+from cxrlab.published import Paper, read_published
+from cxrlab.remarks import notes
 from cxrlab.settings import GridSettings
 from store import runs
 from store.cells import Group, OpenRun
@@ -80,7 +82,7 @@ def test_a_single_seed_shows_no_spread() -> None:
 
 
 def test_the_papers_number_stands_in_brackets_in_exactly_its_cell() -> None:
-    published = {("mrm", "siim", 10, "Dice"): grid.Paper(0.732, "a paper")}
+    published = {("mrm", "siim", 10, "Dice"): Paper(0.732, "a paper")}
     assert cell(group(), published=published).text() == "72.9 ±0.4 (3) [73.2]"
     assert cell(group(), published=published, at=3).paper is None
     assert cell(group(), published=published, method="random").paper is None
@@ -150,20 +152,20 @@ def test_pre_training_time_is_a_duration() -> None:
 
 def test_numbers_of_the_quick_preset_are_called_toys() -> None:
     made = grid.build(METHODS, TASKS, [group(preset="quick")], [], published={})
-    assert any("all numbers" in note and "quick" in note for note in grid.notes(made))
+    assert any("all numbers" in note and "quick" in note for note in notes(made))
     mixed = grid.build(METHODS, TASKS, [group(preset="quick"), group(ratio=100)], [], published={})
-    assert any(note.endswith("mrm siim 10 %") for note in grid.notes(mixed))
+    assert any(note.endswith("mrm siim 10 %") for note in notes(mixed))
 
 
 def test_a_single_seed_is_called_one_in_the_notes() -> None:
     one = grid.build(METHODS, TASKS, [group(n=1, sd=None)], [], published={})
     three = grid.build(METHODS, TASKS, [group()], [], published={})
-    assert any("single seed" in note for note in grid.notes(one))
-    assert not any("single seed" in note for note in grid.notes(three))
+    assert any("single seed" in note for note in notes(one))
+    assert not any("single seed" in note for note in notes(three))
 
 
 def test_every_published_number_names_a_cell_of_the_catalog_and_its_source() -> None:
-    published = grid.read_published()
+    published = read_published()
     assert published
     for (method, task, ratio, metric), paper in published.items():
         assert method in catalog.METHODS
@@ -188,7 +190,7 @@ def test_a_published_number_of_another_metric_is_refused_with_both_definitions(
     row = f'[[number]]\nmethod = "mrm"\ntask = "{task}"\nratio = 100\nmetric = "{metric}"\n'
     (tmp_path / "numbers.toml").write_text(row + 'value = 0.9\nsource = "a paper"\n')
     with pytest.raises(BadInput) as refused:
-        grid.read_published(tmp_path / "numbers.toml")
+        read_published(tmp_path / "numbers.toml")
     assert f"numbers.toml: mrm {task}" in refused.value.message
     assert all(part in refused.value.message for part in both)
 
@@ -205,7 +207,7 @@ def test_a_cell_as_json_tells_what_its_number_means_and_by_which_rule_it_was_cho
 
 
 def test_published_numbers_on_the_leaking_split_say_so() -> None:
-    for (_, task, _, _), paper in grid.read_published().items():
+    for (_, task, _, _), paper in read_published().items():
         assert task != "siim"
         assert task != "siim_legacy" or "leaks" in paper.source
 
@@ -225,7 +227,7 @@ def test_the_floor_of_dice_is_that_of_the_same_recipe_and_test_set() -> None:
     )
     cell = made.rows[1].cells[2]
     assert (cell.value, cell.floor) == (0.7294, 0.647)
-    assert "predicting nothing anywhere scores: siim Dice 10 % 64.7" in grid.notes(made)
+    assert "predicting nothing anywhere scores: siim Dice 10 % 64.7" in notes(made)
 
 
 def test_a_number_on_another_test_set_is_marked_and_said_not_to_be_comparable() -> None:
@@ -236,7 +238,7 @@ def test_a_number_on_another_test_set_is_marked_and_said_not_to_be_comparable() 
     assert made.rows[0].cells[2].text() == "72.9 ±0.4 (3)"
     assert made.rows[1].cells[2].text() == "72.9 ±0.4 (3)‡"
     said = "`‡`: not comparable with its column, other test split: mrm siim 10 %"
-    assert said in grid.notes(made)
+    assert said in notes(made)
 
 
 def test_a_number_from_another_training_list_is_marked_and_said_not_to_be_comparable() -> None:
@@ -244,10 +246,10 @@ def test_a_number_from_another_training_list_is_marked_and_said_not_to_be_compar
     made = column(group(method="random", **alike), group(**{**alike, "train_split": "u"}))
     assert made.rows[1].cells[2].text() == "72.9 ±0.4 (3)§"
     said = "`§`: not comparable with its column, other training list: mrm siim 10 %"
-    assert said in grid.notes(made)
+    assert said in notes(made)
     other_share = group(ratio=100, **{**alike, "train_split": "all"})
     made = column(group(method="random", **alike), group(**alike), other_share)
-    assert not any("not comparable" in note for note in grid.notes(made))
+    assert not any("not comparable" in note for note in notes(made))
 
 
 def test_a_number_that_tells_no_split_is_not_said_to_have_another() -> None:

@@ -16,6 +16,7 @@ from cxrlab.exports import forms
 from cxrlab.exports.layout import arranged
 from cxrlab.exports.words import Lang
 from cxrlab.imports import table
+from cxrlab.published import Paper
 from cxrlab.tabular import parted, text_of, written
 from store import notebook
 from store.cells import Group
@@ -63,12 +64,12 @@ def groups(draw: st.DrawFn) -> list[Group]:
 
 
 @st.composite
-def papers(draw: st.DrawFn) -> dict[grid.Place, grid.Paper]:
+def papers(draw: st.DrawFn) -> dict[grid.Place, Paper]:
     """Papers' numbers for some cells, whose sources may be any text of one line."""
     shares = [column for column in COLUMNS if column.unit == "share"]
     line = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
     return {
-        (method, column.task, column.ratio, column.metric): grid.Paper(draw(share), draw(line))
+        (method, column.task, column.ratio, column.metric): Paper(draw(share), draw(line))
         for method in NAMES
         for column in shares
         if draw(st.booleans())

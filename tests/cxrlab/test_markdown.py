@@ -10,6 +10,7 @@ from cxrlab.console import length
 from cxrlab.exports.layout import Layout, arranged
 from cxrlab.exports.markdown import escape, escape_prose, markdown
 from cxrlab.exports.words import Lang
+from cxrlab.published import read_published
 from store.cells import Group
 from trainers.catalog import METHODS, TASKS
 
@@ -21,7 +22,7 @@ def group(method: str, value: float, n: int = 3) -> Group:
 def shown(*groups: Group) -> grid.Grid:
     tasks = {name: TASKS[name] for name in ("siim", "siim_legacy", "shenzhen")}
     used = groups or (group("mrm", 0.729),)
-    return grid.build(METHODS, columns.of_tasks(tasks), used, [], published=grid.read_published())
+    return grid.build(METHODS, columns.of_tasks(tasks), used, [], published=read_published())
 
 
 def filled(*groups: Group, lang: Lang = "en") -> Layout:

@@ -10,6 +10,7 @@ import pytest
 from cxrlab import grid, stale
 from cxrlab.cells import read_grid
 from cxrlab.exports import facts
+from cxrlab.remarks import notes
 from cxrlab.settings import GridSettings
 from store import intake, notebook, runs
 from store.cells import Encoder, Group
@@ -131,7 +132,7 @@ def test_a_replaced_checkpoint_makes_stale_exactly_the_cells_that_descend_from_i
     reason = f"the checkpoint of {first.id} was replaced: one then, two now"
     assert facts.of_cell(cell)["stale"] == reason
     note = f"`stale`, {reason}: mrm siim 10 %, mrm siim 100 %"
-    assert note in grid.notes(shown)
+    assert note in notes(shown)
 
 
 def test_runs_from_the_new_checkpoint_take_the_cell_and_the_stale_ones_stay_apart(
@@ -145,7 +146,7 @@ def test_runs_from_the_new_checkpoint_take_the_cell_and_the_stale_ones_stay_apar
     cell = shown.rows[0].cells[2]
     assert (cell.value, cell.n, cell.others, cell.stale) == (0.5, 1, 1, "")
     assert cell.differs == ("encoder",)
-    assert any("differ in encoder: mrm siim 10 %" in note for note in grid.notes(shown))
+    assert any("differ in encoder: mrm siim 10 %" in note for note in notes(shown))
 
 
 def test_a_cell_whose_encoder_is_trained_again_or_is_gone_is_stale(
@@ -185,7 +186,7 @@ def told(origin: str, value: float, **given: Any) -> notebook.Number:
 def shown_cell(db: Any, *numbers: notebook.Number) -> tuple[grid.Cell, list[str]]:
     notebook.bring_in(db, "notes.md", [], numbers)
     shown = read_grid(db, GridSettings(("mrm",), ("siim:10", "siim_legacy:10")))
-    return shown.rows[0].cells[2], grid.notes(shown)
+    return shown.rows[0].cells[2], notes(shown)
 
 
 def test_a_notebooks_number_stands_where_the_lab_has_none_and_says_what_is_wrong(db: Any) -> None:

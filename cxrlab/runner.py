@@ -36,7 +36,7 @@ LOG_NAME = "log.txt"
 CODE_NAME = "code.json"
 """The file of a run folder that names the code which the run was queued with."""
 _HEARD_IN = (LOG_NAME, "events.jsonl")
-_KILL_WAIT_S = 5.0
+_KILL_WAIT_S = 15.0
 _DISK_WAIT_S = 300.0
 
 

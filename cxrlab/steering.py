@@ -19,7 +19,7 @@ from cxrlab.lab import Lab
 from store import mending, runs
 from store.db import writing
 
-_KILL_WAIT_S = 5.0
+_KILL_WAIT_S = 15.0
 
 
 def stop(lab: Lab, db: Database, run: runs.Run, grace_s: float | None = None) -> runs.Run:

@@ -16,10 +16,10 @@ from sqlite_utils import Database
 
 from store import schema
 
-COMMAND_WAIT_S = 5.0
+COMMAND_WAIT_S = 15.0
 """How long a command waits for the write lock; agent and runner pass `math.inf`."""
 
-_OPEN_WAIT_S = 1.0
+_OPEN_WAIT_S = 10.0
 _LONGEST_MS = 2**31 - 1
 
 

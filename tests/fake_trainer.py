@@ -29,6 +29,8 @@ PLACES = (
     "micro_batch",
 )
 
+GO_ON = "go on"
+
 DEMO = ("epochs", "steps", "warmup_epochs", "warmup_steps", "eval_every", "lr", "channels",
         "aux_channels")  # fmt: skip
 """What the demo sets, taken and not used."""
@@ -50,7 +52,8 @@ def options() -> argparse.ArgumentParser:
     # or signal N sent to itself
     parser.add_argument("--fake_end", default="succeed")
     parser.add_argument("--fake_refuse", default="", help="message of exit 2")
-    parser.add_argument("--fake_hang", type=int, default=0, help="step after which nothing comes")
+    # step after which nothing comes until the run folder holds a file of the name `GO_ON`
+    parser.add_argument("--fake_hang", type=int, default=0)
     for name, default in (("batch_size", 16), ("accum_iter", 1), ("micro_batch", 0),
                           ("fake_fits", 0)):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -82,6 +85,9 @@ class Trainer:
     def on_sigterm(self, number: int, frame: object) -> None:
         self.stopping = True
 
+    def may_go_on(self) -> bool:
+        return (self.folder / GO_ON).exists()
+
     def save(self, step: int) -> None:
         new = self.last.with_suffix(".new")
         new.write_text(json.dumps({"step": step}))
@@ -92,11 +98,12 @@ class Trainer:
         given = self.given
         signal.signal(signal.SIGTERM, signal.SIG_IGN if given.fake_deaf else self.on_sigterm)
         done = json.loads(given.resume.read_text())["step"] if given.resume else 0
+        # its only word in the log comes before the event that tests wait for
+        sys.stderr.write(f"training from step {done}\n")
         self.events.start(done, total_steps=given.fake_steps)
         if given.fake_fits and (given.micro_batch or given.batch_size) > given.fake_fits:
             self.events.end("failed", "GPU out of memory: CUDA out of memory")
             return 1
-        sys.stderr.write(f"training from step {done}\n")
         if given.fake_child:
             code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
             for away in (False, True):
@@ -106,7 +113,7 @@ class Trainer:
             self.events.metrics(step, {"train/loss": 1 / step}, epoch=step / 10)
             self.events.progress(step, given.fake_steps, eta_s=None)
             self.save(step)
-            while step == given.fake_hang and not self.stopping:
+            while step == given.fake_hang and not (self.stopping or self.may_go_on()):
                 time.sleep(0.05)
             if self.stopping:
                 self.events.end("stopped", "SIGTERM received")

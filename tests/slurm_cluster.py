@@ -117,11 +117,11 @@ class Cluster:
     def ask(self, *command: str) -> str:
         """Return what one of Slurm's commands prints."""
         done = subprocess.run(
-            command, capture_output=True, text=True, env=self.environment, timeout=30, check=False
+            command, capture_output=True, text=True, env=self.environment, timeout=120, check=False
         )
         return done.stdout
 
-    def until(self, true: object, what: str, limit_s: float = 60.0) -> None:
+    def until(self, true: object, what: str, limit_s: float = 300.0) -> None:
         """Wait until `true()`."""
         deadline = time.monotonic() + limit_s
         while not true():  # type: ignore[operator]

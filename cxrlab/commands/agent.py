@@ -9,7 +9,7 @@ import typer
 
 from cxrlab.access import AsJson, lab_of, registry_of
 
-START_S = 15.0
+START_S = 60.0
 """How long a new agent may take to come up."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)

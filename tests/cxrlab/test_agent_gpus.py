@@ -17,7 +17,7 @@ from cxrlab.lab import Lab, find_lab
 from store import claims, intake, runs
 
 Make = Callable[..., runs.Run]
-LONG = ("--fake_steps", "1000", "--fake_step_s", "0.05")
+LONG = ("--fake_steps", "100000", "--fake_step_s", "0.05")
 GIB = 1024
 
 

@@ -118,7 +118,7 @@ def test_an_interrupted_demo_says_how_to_continue(
         [sys.executable, "-P", "-m", "cxrlab", *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ,
     )  # fmt: skip
-    wait_until(lambda: demo_lab.registry.exists() and running(demo_lab), limit_s=120)
+    wait_until(lambda: demo_lab.registry.exists() and running(demo_lab))
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=120)
     assert child.returncode == 130

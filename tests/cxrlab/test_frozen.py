@@ -17,7 +17,7 @@ from cxrlab.lab import Lab, find_lab
 from store import runs
 from trainers import commit, source
 
-LONG = ("fake_steps", "100000"), ("fake_step_s", "0.02")
+LONG = ("fake_steps", "100000"), ("fake_step_s", "0.05")
 
 
 def said(run: runs.Run) -> list[str]:

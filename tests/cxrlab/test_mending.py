@@ -203,8 +203,10 @@ def test_retry_cuts_micro_batches_where_asked(
 def test_a_stalled_run_is_ended_and_goes_on_where_the_lab_says_so(
     lab: Lab, db: Any, trainer: Make, begin: Make, wait_until: Any
 ) -> None:
-    ending = told(lab, on_stall="restart", stall_factor=3, stall_least_s=0.5)
     run = begin(trainer("--fake_steps", "20", "--fake_hang", "12"))
+    events = Path(run.folder) / "events.jsonl"
+    wait_until(lambda: '"step": 12,' in events.read_text())  # a busy machine may halt it before
+    ending = told(lab, on_stall="restart", stall_factor=3, stall_least_s=0.5)
     back = look_until(ending, db, run.id, wait_until, "queued", "stopped", "failed", "lost")
     assert back.state == "queued"
     assert back.reason == "ended because it had stalled at step 12; goes on, 1 of 3 times"
@@ -214,7 +216,7 @@ def test_a_stalled_run_is_ended_and_goes_on_where_the_lab_says_so(
 def test_a_person_who_stops_a_run_that_was_to_go_on_ends_it(
     lab: Lab, db: Any, trainer: Make, begin: Make
 ) -> None:
-    run = begin(trainer("--fake_steps", "1000", "--fake_step_s", "0.02"))
+    run = begin(trainer("--fake_steps", "100000", "--fake_step_s", "0.05"))
     kept.keep(db, run.id, Mending(ending=1))
     assert steering.stop(lab, db, runs.get(db, run.id)).state == "stopped"
 
@@ -222,7 +224,7 @@ def test_a_person_who_stops_a_run_that_was_to_go_on_ends_it(
 def test_a_retry_by_hand_counts_anew(
     lab: Lab, db: Any, trainer: Make, begin: Make, wait_for_state: Any
 ) -> None:
-    run = begin(trainer("--fake_steps", "1000", "--fake_step_s", "0.02"))
+    run = begin(trainer("--fake_steps", "100000", "--fake_step_s", "0.05"))
     record = local.read_record(Path(run.folder), 1)
     assert record is not None
     os.kill(record["trainer"]["pid"], signal.SIGKILL)

@@ -122,10 +122,10 @@ def test_what_the_trainer_leaves_behind_is_killed_also_in_sessions_of_its_own(
 def test_the_heart_beats_while_the_trainer_is_silent(
     folder: Path, wait_until: Callable[..., Any]
 ) -> None:
-    process = start(folder, "sleep", "30")
+    process = start(folder, "sleep", "600")
     wait_until(lambda: record(folder).get("trainer"))
     first = runner.beat_path(folder, 1).stat().st_mtime
-    wait_until(lambda: runner.beat_path(folder, 1).stat().st_mtime > first, limit_s=120)
+    wait_until(lambda: runner.beat_path(folder, 1).stat().st_mtime > first)
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=120)
 
@@ -133,10 +133,12 @@ def test_the_heart_beats_while_the_trainer_is_silent(
 def test_killing_the_runner_leaves_the_trainer_alone(
     folder: Path, wait_until: Callable[..., Any]
 ) -> None:
-    process = start(folder, "sh", "-c", "sleep 1; echo done")
+    waits = f"until [ -e '{folder}/go on' ]; do sleep 0.05; done; echo done"
+    process = start(folder, "sh", "-c", waits)
     wait_until(lambda: record(folder).get("trainer"))
     process.kill()
     process.wait(timeout=120)
+    (folder / "go on").touch()
     assert wait_until(lambda: log(folder) == "done\n")
     assert record(folder)["ended"] is None
 
@@ -176,7 +178,7 @@ def test_a_zombie_counts_as_dead() -> None:
 def test_the_start_time_of_a_process_with_an_odd_name_is_read(tmp_path: Path) -> None:
     odd = tmp_path / "a) R 1 (b"
     odd.symlink_to("/bin/sleep")
-    child = subprocess.Popen([str(odd), "30"])
+    child = subprocess.Popen([str(odd), "600"])
     try:
         start_ticks = runner.process_start(child.pid)
         own = runner.process_start(os.getpid())

@@ -26,7 +26,7 @@ from store import queue, runs
 
 ROOT = Path(__file__).parents[2]
 FAKE_TRAINER = ROOT / "tests/fake_trainer.py"
-LIMIT_S = 150.0
+LIMIT_S = 300.0
 
 
 def cluster_module() -> Any:

@@ -264,7 +264,7 @@ def make_app() -> Callable[..., CxrlabApp]:
 def until() -> Callable[..., Awaitable[None]]:
     """Let the app work until something holds; fails after `limit_s`."""
 
-    async def wait(pilot: Any, holds: Callable[[], object], *, limit_s: float = 60.0) -> None:
+    async def wait(pilot: Any, holds: Callable[[], object], *, limit_s: float = 300.0) -> None:
         deadline = time.monotonic() + limit_s
         while True:
             await pilot.pause(0.02)

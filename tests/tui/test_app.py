@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,8 +55,7 @@ async def test_q_quits(full_lab: Lab, make_app: Wait, until: Wait) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.screen.query_one(Table).count == 3)
         await pilot.press("q")
-        await asyncio.sleep(0.2)
-        assert not app.is_running or app._exit
+        await until(pilot, lambda: not app.is_running or app._exit)
 
 
 async def test_a_broken_registry_is_told_once_and_the_keys_live(

@@ -309,7 +309,7 @@ async def test_enter_in_the_filling_queues_all_that_is_listed(
         assert "unknown: nothing like it has been measured" in shown(app)
         assert runs.count(db) == 0
         await pilot.press("enter")
-        await until(pilot, lambda: "random siim 10 % seed 0: queued" in told(app), limit_s=120)
+        await until(pilot, lambda: "random siim 10 % seed 0: queued" in told(app))
     assert {(run.method, run.task) for run in runs.select(db)} == {
         ("random", "siim"),
         ("random", "shenzhen"),

@@ -141,7 +141,7 @@ async def test_the_trainers_recipe_is_in_the_form_and_what_was_set_reaches_the_r
         await until(pilot, lambda: "random siim, recipe" in shown(app))
         assert "fake_steps" in shown(app)
         await pilot.press("escape", "enter")
-        await until(pilot, lambda: "random siim 10 % seed 0: queued" in told(app), limit_s=120)
+        await until(pilot, lambda: "random siim 10 % seed 0: queued" in told(app))
     made = runs.select(db)
     assert {run.priority for run in made} == {5}
     commands = [" ".join(run.command) for run in made]

@@ -51,9 +51,9 @@ async def test_a_run_can_be_launched_watched_and_is_done_on_the_grid(
         live.post_message(OpenLaunch("mrm", "siim", 10))
         await until(pilot, lambda: "2  mrm siim 10 % seed 0" in shown(live))
         await pilot.press("enter")
-        await until(pilot, lambda: "mrm pretrain seed 0: queued" in told(live), limit_s=120)
+        await until(pilot, lambda: "mrm pretrain seed 0: queued" in told(live))
         assert "mrm siim 10 % seed 0: blocked" in told(live)
-        await until(pilot, lambda: "50.0 (1)" in shown(live), limit_s=120)
+        await until(pilot, lambda: "50.0 (1)" in shown(live))
         assert "ended lately" in shown(live)
 
 
@@ -67,9 +67,9 @@ async def test_a_running_run_is_stopped_and_goes_on_when_resumed(
         await pilot.press("s")
         await until(pilot, lambda: f"Stop {run.id}?" in shown(live))
         await pilot.press("y")
-        await until(pilot, lambda: "■ stopped" in shown(live), limit_s=120)
+        await until(pilot, lambda: "■ stopped" in shown(live))
         await pilot.press("r")
-        await until(pilot, lambda: "▶ running" in shown(live), limit_s=120)
+        await until(pilot, lambda: "▶ running" in shown(live))
         await until(pilot, lambda: "attempt 2" in shown(live))
 
 
@@ -81,12 +81,12 @@ async def test_quitting_leaves_the_run_running(
     until: Wait,
     shown: Shown,
     wait_for_state: Wait,
+    wait_until: Wait,
 ) -> None:
     run = begin(trainer("--fake_steps", "100000", "--fake_step_s", "0.05"))
     async with live.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "▶ 1" in shown(live))
         await pilot.press("q")
     before = wait_for_state(run.id, "running").step or 0
-    time.sleep(0.5)
-    assert (wait_for_state(run.id, "running").step or 0) > before
+    wait_until(lambda: (wait_for_state(run.id, "running").step or 0) > before)
     assert runs.get(db, run.id).stop_requested is None

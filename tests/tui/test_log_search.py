@@ -206,7 +206,7 @@ async def test_a_match_far_above_is_shown_without_what_lies_between(
     async with app.run_test(size=(80, 24)) as pilot:
         view = await opened(pilot, "line 004999")
         await pilot.press("slash", *"needle", "enter")
-        await until(pilot, lambda: "the needle here" in shown(app), limit_s=120)
+        await until(pilot, lambda: "the needle here" in shown(app))
         assert [line.text for line in view.lines[:3]] == ["before", "the needle here", "behind"]
         row = next(y for y in range(view.size.height) if "needle" in view.render_line(y).text)
         struck = [s for s in view.render_line(row) if s.style is not None and s.style.reverse]

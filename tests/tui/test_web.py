@@ -21,7 +21,7 @@ from cxrlab.tui.web import Gate, is_everywhere, is_loopback
 
 Client = TestClient[web.Request, web.Application]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-WAIT_MS = 90_000
+WAIT_MS = 300_000
 
 
 @pytest.fixture

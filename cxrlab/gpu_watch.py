@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cxrlab import whose
+from cxrlab import marks, whose
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.lab import Lab
 from store.claims import Claim
@@ -102,6 +102,7 @@ class Watch:
             runs_dir=runs_dir,
             settings=settings,
             usable={gpu.uuid for gpu in reading.gpus if may_use(gpu.index, gpu.uuid)},
+            marked=marks.users(gpu.uuid for gpu in reading.gpus),
             now=now,
         )
         self._tell(cards)
@@ -195,6 +196,7 @@ def glance(lab: Lab, reading: Reading, claims: Sequence[Claim]) -> whose.Sight:
         runs_dir=str(lab.runs_dir),
         settings=lab.settings.gpus,
         usable={gpu.uuid for gpu in reading.gpus if may_use(gpu.index, gpu.uuid)},
+        marked=marks.users(gpu.uuid for gpu in reading.gpus),
         now=now,
     )
     return whose.Sight("known", cards, reading.error)

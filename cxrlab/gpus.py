@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import pwd
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cxrlab import runner
+from cxrlab.marks import FAKE_VARIABLE, user_name
 from cxrlab.probe import Probe, ProbeError, driver_installed
-
-FAKE_VARIABLE = "CXRLAB_FAKE_GPUS"
-"""Names a JSON file to read instead of asking the driver; for trying things out without GPUs."""
 
 
 class GpuProcess(NamedTuple):
@@ -80,10 +77,7 @@ def read_gpus() -> Reading:
 
 def me() -> str:
     """Return this user as the processes on a GPU name theirs."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # in a container
-        return str(os.getuid())
+    return user_name(os.getuid())
 
 
 @functools.cache

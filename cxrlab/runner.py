@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cxrlab import oom
+from cxrlab import marks, oom
 
 FOLDER_MARK = "CXRLAB_FOLDER"
 """In the environment of every process of a run: its folder, so that none can hide by forking."""
@@ -218,6 +218,7 @@ class Runner:
         self.trainer: subprocess.Popen[bytes] | None = None
         self.asked = 0
         self.passed_on = 0
+        self.marks = marks.Held.taken_over()
         self.record: dict[str, Any] = {
             "attempt": attempt,
             "host": socket.gethostname(),
@@ -269,6 +270,7 @@ class Runner:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     process_group=0,
+                    pass_fds=self.marks.numbers,
                 )
             except (OSError, ValueError, LookupError) as error:
                 log.write(f"cxrlab: {self.command[0]} cannot be started: {error}\n".encode())
@@ -288,6 +290,7 @@ class Runner:
                 status = self.trainer.wait(timeout=BEAT_S)
             except subprocess.TimeoutExpired:
                 memory.look()
+                self.marks.look_after()
                 with contextlib.suppress(OSError):  # the trainer goes on, whatever became of disks
                     beat(beat_path(self.folder, self.attempt), silence.seconds())
                 continue
@@ -298,6 +301,7 @@ class Runner:
     def finish(self, status: int) -> int:
         """Kill what the trainer left behind, then write the exit record."""
         self.record["left"] = self.clear_up()
+        self.marks.take_away()
         self.record["ended"] = time.time()
         self.record["exit_code"] = status if status >= 0 else None
         self.record["signal"] = -status if status < 0 else None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from cxrlab import disk, giving, gpus, steering, submitting
+from cxrlab import disk, giving, gpus, marks, steering, submitting
 from cxrlab.backends import local
 from cxrlab.gpu_memory import Demands
 from cxrlab.gpu_watch import Watch
@@ -119,27 +119,27 @@ def explain(db: Database, decided: Sequence[giving.Decision]) -> None:
 
 
 def start(lab: Lab, db: Database, decision: giving.Decision) -> subprocess.Popen[bytes] | None:
-    """Make a run `running`, with its devices, in one transaction; then start its runner.
+    """Make a run `running`, with its devices marked and claimed; then start its runner.
 
     Returns:
         The runner; None where somebody was first, or it cannot be started.
     """
     run, devices = decision.run, decision.devices
-    with writing(db, math.inf):
-        if not claims.claim(db, run.id, devices, mib=decision.mib, room=decision.room):
-            return None
-        if not runs.change_state(db, run.id, "running", reason="starting", expect=("queued",)):
-            claims.release(db, run.id)
-            return None
-        attempt = runs.start_attempt(db, run.id, time.time())
     shown = [device for device in devices if is_gpu(device)]
+    marked = marks.put(shown, ours={each.device for each in claims.every(db)})
+    if marked is None:  # a run of another lab; the next look shows it
+        return None
     try:
+        attempt = _begin(db, decision)
+        if attempt is None:
+            return None
         child = local.start(
             Path(run.folder),
             attempt,
             command=steering.attempt_command(run),
             gpus=shown,
             cwd=lab.root,
+            marked=marked,
         )
     except OSError as error:
         logger.error("%s cannot be started: %s", run.id, error)
@@ -148,5 +148,23 @@ def start(lab: Lab, db: Database, decision: giving.Decision) -> subprocess.Popen
             runs.change_state(db, run.id, "failed", reason=reason, expect=("running",))
             claims.release(db, run.id)
         return None
+    finally:
+        marks.take_away(marked)  # its runner holds them by now
     logger.info("%s started on %s, attempt %d", run.id, ", ".join(devices), attempt)
     return child
+
+
+def _begin(db: Database, decision: giving.Decision) -> int | None:
+    """Claim a run's devices and make it `running`, in one transaction.
+
+    Returns:
+        Its attempt; None where it is not to be had any more.
+    """
+    run = decision.run
+    with writing(db, math.inf):
+        if not claims.claim(db, run.id, decision.devices, mib=decision.mib, room=decision.room):
+            return None
+        if not runs.change_state(db, run.id, "running", reason="starting", expect=("queued",)):
+            claims.release(db, run.id)
+            return None
+        return runs.start_attempt(db, run.id, time.time())

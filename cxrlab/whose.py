@@ -153,6 +153,7 @@ def cards(
     runs_dir: str,
     settings: GpuSettings,
     usable: Collection[str],
+    marked: Mapping[str, str],
     now: float,
 ) -> tuple[Card, ...]:
     """Return what each GPU is to this lab, those that have gone last.
@@ -164,6 +165,7 @@ def cards(
         runs_dir: where the folders of this lab's runs lie.
         settings: when a GPU is somebody else's.
         usable: UUIDs of the GPUs that runs of this lab may be put on.
+        marked: those that a run of some lab has taken, each with its user.
         now: seconds since the epoch.
     """
     of_gpu: dict[str, list[Claim]] = {}
@@ -176,6 +178,8 @@ def cards(
         just_left = now - history.held_at.get(gpu.uuid, 0.0) < LEAVE_S
         ours = bool(mine) or just_left
         users = others(gpu, ours=ours, runs_dir=runs_dir, busy_mib=settings.busy_mib)
+        if not mine and not users and gpu.uuid in marked:  # it is only starting
+            users = (User(marked[gpu.uuid], None),)
         since = history.alone_since.get(gpu.uuid)
         word: Word = (
             "ours" if mine

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cxrlab import runner
+from cxrlab import marks, runner
 from store import within
 
 Asked = Literal["runner", "trainer", "nobody"]
@@ -46,6 +46,7 @@ def start(
     command: Sequence[str],
     gpus: Sequence[str],
     cwd: Path,
+    marked: marks.Marks | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start the runner of an attempt, detached, and return at once.
 
@@ -55,11 +56,14 @@ def start(
         command: the trainer's, with everything it needs.
         gpus: UUIDs of the GPUs it sees; none for a run on the CPU.
         cwd: where relative paths in the command start.
+        marked: the marks of its GPUs, which it takes over.
     """
+    said, numbers = marks.handed_on(marked or {})
     environment = {
         **os.environ,
         runner.FOLDER_MARK: str(folder),
         runner.ATTEMPT_MARK: str(attempt),
+        marks.HANDED_ON: said,
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),
         "PYTHONSAFEPATH": "1",  # for what torchrun starts
         "PYTHONUNBUFFERED": "1",
@@ -82,6 +86,7 @@ def start(
             cwd=cwd,
             env=environment,
             start_new_session=True,
+            pass_fds=numbers,
         )
 
 

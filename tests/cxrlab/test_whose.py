@@ -47,6 +47,7 @@ class Play:
                 runs_dir=RUNS,
                 settings=self.settings,
                 usable={each.uuid for each in reading.gpus},
+                marked={},
                 now=at,
             )
         )

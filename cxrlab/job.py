@@ -5,8 +5,11 @@
 What to start stands in the run folder's `slurm.json`. SIGUSR1 is Slurm's word that the time limit
 is near: the trainer saves and ends, and the job starts again from there. SIGUSR2 is the wish that
 the run stops. SIGTERM comes from Slurm to every process of the job, so it is not passed on: a
-second one would end the trainer before it has saved. Standard library only; the registry is left
-alone.
+second one would end the trainer before it has saved.
+
+Slurm starts a job again where it has given up a node, and the node may live on. So an attempt waits
+until the one before it has ended or its heart stands still, and ends when a later one is there.
+Standard library only; the registry is left alone.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +32,9 @@ HANDED_IN = "slurm.json"
 
 STOP_SIGNAL = "USR2"
 LAST_CHECKPOINT = Path("checkpoints/last.pt")
+
+STILL_S = 10.0
+"""How long the heart of an earlier attempt must stand still until it counts as dead."""
 
 _REQUEUE_LIMIT_S = 60.0
 _TAIL_BYTES = 65536
@@ -53,11 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
     }
+    return JobRunner(folder, attempt, order, restarts=restarts).run()
+
+
+def attempt_command(order: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return what an attempt executes on the job's first node."""
     command = resuming(order["command"], folder)
     if order["nodes"] > 1:
-        command = [sys.executable, "-P", "-m", "cxrlab.nodes", str(order["nodes"]), "--", *command]
-    left = int(order["max_requeues"]) - restarts
-    return JobRunner(folder, attempt, command, restarts=restarts, left=left).run()
+        return [sys.executable, "-P", "-m", "cxrlab.nodes", str(order["nodes"]), "--", *command]
+    return command
 
 
 def resuming(command: Sequence[str], folder: Path) -> list[str]:
@@ -75,10 +85,11 @@ class JobRunner(runner.Runner):
     """One attempt as a job: it also starts the job again when the time limit is near."""
 
     def __init__(
-        self, folder: Path, attempt: int, command: Sequence[str], *, restarts: int, left: int
+        self, folder: Path, attempt: int, order: Mapping[str, Any], *, restarts: int
     ) -> None:
-        super().__init__(folder, attempt, command)
-        self.left = left
+        super().__init__(folder, attempt, attempt_command(order, folder))
+        self.order = order
+        self.left = int(order["max_requeues"]) - restarts
         self.short_of_time = False
         self.wanted_to_stop = False
         self.record["slurm"] = {
@@ -106,6 +117,28 @@ class JobRunner(runner.Runner):
             self.on_signal(number, frame)
         self.wanted_to_stop = True
 
+    def before_start(self) -> None:
+        """Let the attempt before this one end, and go on from what it has saved."""
+        earlier, seen, since, told = self.attempt - 1, 0.0, time.monotonic(), False
+        while (beat := last_beat(self.folder, earlier)) is not None:
+            if beat != seen:
+                seen, since = beat, time.monotonic()
+            elif time.monotonic() - since > STILL_S:
+                break
+            if not told:
+                told = True
+                sys.stderr.write(f"cxrlab: waits until attempt {earlier} is over\n")
+            runner.beat(runner.beat_path(self.folder, self.attempt), 0.0)
+            time.sleep(runner.BEAT_S / 2)
+        self.command = attempt_command(self.order, self.folder)
+        self.record["command"] = self.command
+
+    def while_it_runs(self) -> None:
+        """End at once where Slurm has started the job on another node."""
+        if runner.record_path(self.folder, self.attempt + 1).name in names_in(self.folder):
+            sys.stderr.write(f"cxrlab: attempt {self.attempt + 1} has begun; this one ends\n")
+            runner.kill_all(self.others())
+
     def others(self) -> set[int]:
         """Return what is alive of the run on this node; its session is Slurm's, which lives on."""
         return {*runner.processes_of(self.folder)} - {os.getpid()}
@@ -132,7 +165,12 @@ class JobRunner(runner.Runner):
 
 
 def requeue(job: str) -> str:
-    """Have Slurm put this job back into its queue; returns why not, empty where it does."""
+    """Have Slurm put this job back into its queue; returns why it will not, empty where it may.
+
+    Slurm then sends SIGTERM to every process of the job, which scontrol must outlive to say how it
+    went. What is silent has refused nothing: the registry asks Slurm what became of the job.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which scontrol inherits
     try:
         done = subprocess.run(
             ["scontrol", "requeue", job],
@@ -141,12 +179,37 @@ def requeue(job: str) -> str:
             timeout=_REQUEUE_LIMIT_S,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         return f"scontrol requeue: {error}"
-    if done.returncode == 0:
+    except subprocess.TimeoutExpired:
+        return ""
+    if done.returncode <= 0:
         return ""
     lines = done.stderr.strip().splitlines()
     return lines[-1] if lines else f"scontrol requeue: exit status {done.returncode}"
+
+
+def last_beat(folder: Path, attempt: int) -> float | None:
+    """Return when the runner of an attempt beat last; None where it has ended, or never was.
+
+    The file is opened, for only then is another node's clock asked for and not remembered.
+    """
+    try:
+        record = json.loads(runner.record_path(folder, attempt).read_text(encoding="utf-8"))
+        if record.get("ended") is not None:
+            return None
+        with runner.beat_path(folder, attempt).open("rb") as file:
+            return os.fstat(file.fileno()).st_mtime
+    except (OSError, ValueError):
+        return None
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return what lies beside the records of attempts, as the file server has it now."""
+    try:
+        return os.listdir(folder / "attempts")  # noqa: PTH208 - names are all that is needed
+    except OSError:
+        return []
 
 
 def last_end(folder: Path, attempt: int) -> str:

@@ -132,6 +132,8 @@ def _again(job: JobEvidence, *, ended: float) -> Verdict:
             return Verdict("lost", f"job {job.number} is gone from Slurm; it {told}")
         return Verdict("queued", _told(job, told))
     if job.seen.over and job.asked > ended + SETTLE_S:
+        if job.seen.state in ("COMPLETED", "FAILED"):
+            return Verdict("lost", "saved at its time limit, and Slurm did not start it again")
         return _over(job)
     if job.seen.state in WAITING and job.seen.reason not in ("", "BeginTime"):
         told = f"{told}: {why_pending(job.seen)}"

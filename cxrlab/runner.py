@@ -259,6 +259,7 @@ class Runner:
         record.parent.mkdir(parents=True, exist_ok=True)
         beat_path(self.folder, self.attempt).touch()
         write_record(record, self.record)
+        self.before_start()
         with (self.folder / LOG_NAME).open("ab", buffering=0) as log:
             try:
                 path = search_path(self.folder)
@@ -281,6 +282,12 @@ class Runner:
         self.pass_on()
         return self.finish(self.wait())
 
+    def before_start(self) -> None:
+        """Do what has to be done before the trainer starts; here nothing."""
+
+    def while_it_runs(self) -> None:
+        """Do what has to be done at every beat; here nothing."""
+
     def wait(self) -> int:
         """Return the trainer's exit status (negative: a signal), beating until it is there."""
         assert self.trainer is not None
@@ -293,6 +300,7 @@ class Runner:
                 self.marks.look_after()
                 with contextlib.suppress(OSError):  # the trainer goes on, whatever became of disks
                     beat(beat_path(self.folder, self.attempt), silence.seconds())
+                self.while_it_runs()
                 continue
             seen = memory.at_the_end() if status != 0 else None
             self.record["oom"] = seen._asdict() if seen else None

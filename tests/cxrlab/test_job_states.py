@@ -59,6 +59,11 @@ def job(seen: Seen | None, record: dict[str, Any] | None = None, **more: Any) ->
         ),
         (job(Seen("CANCELLED"), {**ENDED, "requeue": True}), "stopped", "cancelled in Slurm"),
         (
+            job(Seen("FAILED"), {**ENDED, "requeue": True}, outcome="stopped"),
+            "lost",
+            "and Slurm did not start it again",
+        ),
+        (
             job(Seen("FAILED"), {**ENDED, "short_of_time": True}, outcome="stopped"),
             "stopped",
             "may not start again more often",

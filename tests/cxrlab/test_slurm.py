@@ -248,9 +248,10 @@ def real(slurm_lab: Lab, db: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     def begin(*settings: str, nodes: int = 1, backend: str = "slurm") -> str:
         lab = find_lab(slurm_lab.root)
         overrides = tuple(tuple(one.split("=")) for one in (*TINY, *settings))
-        wants = plan.wanted(["convirt"], [], preset="quick", overrides=overrides)
+        wants = plan.wanted(["convirt"], [], preset="quick", overrides=overrides, again=True)
         where = launch.Where(backend, nodes)
         (launched,) = launch.carry_out(lab, db, plan.plan(wants, []), gpus=0, where=where)
+        assert launched.new  # else a run is compared with itself
         agent.ensure_agent(lab, idle_s=60)
         return launched.id
 
@@ -292,12 +293,15 @@ def test_a_run_that_was_short_of_time_ends_as_one_that_was_not(
     real: Any, db: Any, wait_for_state: Any, wait_until: Any, cluster: Any
 ) -> None:
     cut = real("steps=300", "batch_size=8")
-    whole = real("steps=300", "batch_size=8", "save_every_s=1e9", backend="local")
     events = folder_of(db, cut) / "events.jsonl"
     wait_until(lambda: events.exists() and '"train/loss"' in events.read_text(), limit_s=400)
-    number = json.loads((folder_of(db, cut) / "slurm.json").read_text())["job"]
+    number = wait_until(lambda: runs.get(db, cut).job)
     cluster.ask("scancel", "--batch", "--signal=USR1", number)  # as Slurm does near the limit
-    ends = [wait_for_state(id, "succeeded", "failed", "lost", limit_s=400) for id in (cut, whole)]
+    wait_until(lambda: record(db, cut, 1)["ended"], limit_s=400)
+    assert record(db, cut, 1)["requeue"], "it was done before it was cut"
+    whole = real("steps=300", "batch_size=8", backend="local")
+    ended = ("succeeded", "failed", "lost", "stopped")
+    ends = [wait_for_state(id, *ended, limit_s=400) for id in (cut, whole)]
     assert [run.state for run in ends] == ["succeeded"] * 2, [run.reason for run in ends]
     assert ends[0].attempt == 2
     theirs, ours = (losses(Path(run.folder)) for run in ends)

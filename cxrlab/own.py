@@ -16,7 +16,7 @@ from typing import NamedTuple
 from sqlite_utils import Database
 
 from cxrlab import launch, ownership, plan, programs, worktree
-from cxrlab.errors import NotFound, Usage, unknown_name
+from cxrlab.errors import CxrlabError, NotFound, Usage, unknown_name
 from cxrlab.lab import Lab
 from store import runs
 from trainers import catalog
@@ -46,11 +46,42 @@ class Own(NamedTuple):
     again: bool = False
     """Whether it is queued although the lab has it."""
     backend: str = "local"
-    freeze: bool = False
-    """Whether it starts in a copy of its checkout."""
+    freeze: bool | None = None
+    """Whether it starts in a copy of its checkout; None where that is source code."""
 
 
-def prepare(lab: Lab, db: Database, own: Own) -> launch.Prepared:
+class Source(NamedTuple):
+    """What a program executes."""
+
+    tree: worktree.Tree | None
+    """The checkout that is copied; None where its folder is executed as it will be then."""
+    told: str
+    """The same in words."""
+
+
+def source_of(lab: Lab, own: Own) -> Source:
+    """Return what a program executes: a copy of its checkout, unless that is more than source.
+
+    Raises:
+        Usage: a copy was asked for, and there is nothing to copy, or more than source code.
+    """
+    live = f"it executes {own.workdir} as it will be when it starts"
+    if own.freeze is False:
+        return Source(None, live)
+    try:
+        tree = worktree.look(own.workdir, lab)
+    except CxrlabError as error:
+        if own.freeze:
+            raise
+        return Source(None, f"{live}: {error.message}")
+    return Source(
+        tree,
+        f"it executes a copy of {worktree.told(tree)}; what it writes beside its source stays "
+        "in the copy (`--no-freeze`: no copy)",
+    )
+
+
+def prepare(lab: Lab, db: Database, own: Own, source: Source) -> launch.Prepared:
     """Return the run of a program with its configuration; writes nothing.
 
     Raises:
@@ -61,7 +92,7 @@ def prepare(lab: Lab, db: Database, own: Own) -> launch.Prepared:
     id = runs.new_id()
     ratio = "" if own.ratio is None else f"-{own.ratio}"
     folder = lab.runs_dir / f"{id}-{own.method}-{own.task}{ratio}-s{own.seed}"
-    command = _command(own, folder)
+    command = _command(own, folder, copied=source.tree is not None)
     at = command.index("--")
     asked = [*command[:at], "--print-config", *command[at:]]
     answer = programs.answer_of(lab, asked, wanted="configuration", key="recipe")
@@ -85,15 +116,13 @@ def prepare(lab: Lab, db: Database, own: Own) -> launch.Prepared:
     return launch.Prepared(step, run, answer, None if own.again else launch.standing(db, run))
 
 
-def queue(lab: Lab, db: Database, prepared: launch.Prepared, own: Own) -> list[launch.Launched]:
-    """Queue the run, with a copy of its checkout where that was asked for.
-
-    Raises:
-        Usage: there is nothing to copy, or it is more than source code.
-    """
+def queue(
+    lab: Lab, db: Database, prepared: launch.Prepared, source: Source
+) -> list[launch.Launched]:
+    """Queue the run, with a copy of its checkout where it has one."""
     ownership.check(lab)
-    if own.freeze and prepared.there is None:
-        worktree.take(lab, worktree.look(own.workdir), Path(prepared.run.folder))
+    if source.tree and prepared.there is None:
+        worktree.take(lab, source.tree, Path(prepared.run.folder))
     return launch.queue(lab, db, [prepared])
 
 
@@ -127,20 +156,18 @@ def _check(own: Own) -> None:
     for folder in (own.workdir, *own.watch):
         if folder.parts[:1] != ("{run_dir}",) and not folder.is_dir():
             raise NotFound(f"{folder} is no folder")
-    if own.freeze:
-        worktree.look(own.workdir)
     for name in own.variables:
         if name not in os.environ:
             raise NotFound(f"`--env {name}`: there is no such environment variable")
 
 
-def _command(own: Own, folder: Path) -> list[str]:
+def _command(own: Own, folder: Path, *, copied: bool) -> list[str]:
     options = ["--output_dir", str(folder), "--method", own.method, "--task", own.task]
     options += [] if own.ratio is None else ["--ratio", str(own.ratio)]
     options += ["--seed", str(own.seed), "--workdir", str(own.workdir)]
     options += [part for path in own.watch for part in ("--watch", str(path))]
     options += [f"--result={text}" for text in own.results]
-    options += ["--copied"] if own.freeze else []
+    options += ["--copied"] if copied else []
     names = [name for name in (*KEPT, *own.variables) if name in os.environ]
     options += [f"--env={name}={os.environ[name]}" for name in dict.fromkeys(names)]
     first, *rest = own.command

@@ -151,7 +151,7 @@ def _again(
     if fresh_code and (folder / worktree.NOTE).exists():
         raise Usage(
             f"{run.id} starts in a copy of its checkout, which `--fresh-code` does not renew",
-            "`cxrlab run --freeze --again` queues the line with today's",
+            "`cxrlab run --again` queues the line with today's",
         )
     if fresh_code or frozen.noted(folder) is None:
         _take_code(lab, run)

@@ -1,8 +1,9 @@
 """How does a program of one's own execute its folder as it was when it was queued?
 
 The files of the checkout that git tracks, or does not know of and does not ignore, are copied into
-the run's folder, and the program starts there. What git ignores (data, weights, outputs) is linked
-to, so that it is found where it was. `trainers.adapt` reads what `copied.json` says.
+the run's folder, and the program starts there. What is no source (what git ignores, what it does
+not know of and is large, what a lab keeps) is linked to, so that it is found where it was.
+`trainers.adapt` reads what `copied.json` says.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +28,12 @@ FOLDER = "code"
 LARGEST = 50 * 2**20
 """More than this is no source code (bytes)."""
 
+LARGEST_NEW = 5 * 2**20
+"""A file that git does not know of and that is larger is data (bytes)."""
+
+MOST_FILES, MOST_NEW = 10_000, 500
+"""More files, or more that git does not know of, are no source code either."""
+
 MOST_NAMED = 3
 
 
@@ -37,42 +45,60 @@ class Tree(NamedTuple):
     """Where in it the program starts; `.` for its root."""
     files: tuple[str, ...]
     """What is copied."""
+    new: tuple[str, ...]
+    """What of that git does not know of."""
     linked: tuple[str, ...]
-    """What git ignores."""
+    """What is no source."""
+    folders: tuple[str, ...]
+    """What git knows nothing of; they may be empty and wait for what a program writes."""
     bytes: int
 
 
-def look(workdir: Path) -> Tree:
+def look(workdir: Path, lab: Lab) -> Tree:
     """Return what there is to copy.
 
     Raises:
-        Usage: `workdir` is in no checkout, or holds more than source code.
+        Usage: `workdir` is in no checkout, git ignores it, or more than source code is there.
     """
     top = commit.top(workdir)
     if top is None:
         raise Usage(
-            f"`--freeze`: {workdir} is in no git checkout, so source is not told from data",
-            "`git init && git add` the source, or leave `--freeze` out",
+            f"{workdir} is in no git checkout, so source is not told from data",
+            "`git init && git add .` there, once data is named in `.gitignore`",
         )
-    known = _names(top, "--cached", "--recurse-submodules")
-    new = _names(top, "--others", "--exclude-standard")
-    files = sorted({name for name in (*known, *new) if _there(top / name)})
-    sizes = {name: (top / name).lstat().st_size for name in files}
-    total = sum(sizes.values())
-    if total > LARGEST:
-        named = ", ".join(
-            f"{name} ({text.size(sizes[name])})"
-            for name in sorted(sizes, key=lambda name: -sizes[name])[:MOST_NAMED]
-        )
-        raise Usage(
-            f"`--freeze`: the checkout at {top} takes {text.size(total)}, more than "
-            f"{text.size(LARGEST)}; its largest: {named}",
-            "name data in `.gitignore`, which is then linked to and not copied",
-        )
-    ignored = _names(top, "--others", "--ignored", "--exclude-standard", "--directory")
-    linked = [name.rstrip("/") for name in ignored if not _compiled(name)]
     within = workdir.resolve().relative_to(top.resolve()).as_posix()
-    return Tree(top, within, tuple(files), tuple(sorted(linked)), total)
+    if within != "." and commit.ask(top, "check-ignore", within) is not None:
+        raise Usage(
+            f"{workdir} is ignored by the git checkout at {top}",
+            "`git init && git add .` there makes it one of its own",
+        )
+    kept = _of_lab(top, lab)
+    others = ("--others", "--exclude-standard")
+    unknown = _outside(_names(top, *others), kept)
+    inner = [name for name in unknown if name.endswith("/")]  # checkouts of their own
+    sizes = _sizes(top, unknown)
+    new = {name for name, size in sizes.items() if size <= LARGEST_NEW}
+    data = sizes.keys() - new
+    sizes = _sizes(top, [*_names(top, "--cached", "--recurse-submodules"), *new])
+    _check(top, sizes, new=len(new))
+    ignored = _outside(_names(top, *others, "--ignored", "--directory"), kept)
+    ignored = [name for name in ignored if not _compiled(name)]
+    folders = _outside(_names(top, *others, "--directory"), kept)
+    return Tree(
+        top=top,
+        within=within,
+        files=tuple(sorted(sizes)),
+        new=tuple(sorted(new)),
+        linked=tuple(sorted({name.rstrip("/") for name in (*ignored, *inner, *data, *kept)})),
+        folders=tuple(sorted(name.rstrip("/") for name in folders if name.endswith("/"))),
+        bytes=sum(sizes.values()),
+    )
+
+
+def told(tree: Tree) -> str:
+    """Return in words what is copied: `~/MRM as it is now (213 files, 4.2 MiB)`."""
+    much = f"{text.plural(len(tree.files), 'file')}, {text.size(tree.bytes)}"
+    return f"{tree.top} as it is now ({much})"
 
 
 def take(lab: Lab, tree: Tree, folder: Path) -> None:
@@ -81,21 +107,23 @@ def take(lab: Lab, tree: Tree, folder: Path) -> None:
     Raises:
         OSError: a file cannot be read, or the disk is full; the run folder is gone then.
     """
-    stands = commit.of(tree.top, with_new=True)
+    stands = commit.of_root(tree.top, tree.new)
     lab.make_folder(folder)
     try:
         target = folder / FOLDER
         with lab.creating():
-            _fill(target, tree.top, tree.files)
+            files = _fill(target, tree.top, tree.files)
             for name in tree.linked:
                 _link(tree.top / name, target / name)
+            for name in (tree.within, *tree.folders):
+                _make_folders(tree.top / name, target / name)
         note = {
             "from": str(tree.top),
             "within": tree.within,
             "commit": stands.name,
             "uncommitted_changes": bool(stands.diff),
-            "digest": source.digest(target, _regular(target, tree.files)),
-            "files": list(tree.files),
+            "digest": source.digest(target, _regular(target, files)),
+            "files": files,
             "linked": list(tree.linked),
         }
         if stands.diff:
@@ -121,7 +149,7 @@ def take_again(lab: Lab, earlier: Path, folder: Path) -> None:
            for name in (*note["files"], *note["linked"])):  # fmt: skip
         raise CxrlabError(f"{earlier / NOTE} names files outside of the copy")
     place, target = earlier / FOLDER, folder / FOLDER
-    files = [name for name in note["files"] if _there(place / name)]
+    files = list(_sizes(place, note["files"]))
     if source.digest(place, _regular(place, files)) != note["digest"]:
         raise CxrlabError(f"{place} has been changed since it was copied, maybe by its run")
     lab.make_folder(folder)
@@ -134,10 +162,26 @@ def take_again(lab: Lab, earlier: Path, folder: Path) -> None:
                 (folder / name).write_text(within.read_text(earlier, name), encoding="utf-8")
 
 
-def _fill(target: Path, top: Path, names: Sequence[str]) -> None:
+def _fill(target: Path, top: Path, names: Sequence[str]) -> list[str]:
+    """Copy files, and return which; one that has gone since they were listed is left out."""
     target.mkdir(parents=True)
+    done = []
     for name in names:
-        _copy(top / name, target / name, top=top)
+        with contextlib.suppress(FileNotFoundError):
+            _copy(top / name, target / name, top=top)
+            done.append(name)
+    return done
+
+
+def _make_folders(origin: Path, target: Path) -> None:
+    """Make a folder with those below it, but for what is linked to."""
+    if target.is_symlink():
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError), os.scandir(origin) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False) and entry.name != ".git":
+                _make_folders(Path(entry.path), target / entry.name)
 
 
 def facts(folder: Path) -> dict[str, Any] | None:
@@ -157,8 +201,52 @@ def _names(top: Path, *which: str) -> list[str]:
     return [name for name in said.split("\0") if name]
 
 
-def _there(path: Path) -> bool:
-    return path.is_symlink() or path.is_file()
+def _sizes(top: Path, names: Iterable[str]) -> dict[str, int]:
+    """Return the size of each file and link that is there."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(OSError):
+            facts = (top / name).lstat()
+            if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode):
+                found[name] = facts.st_size
+    return found
+
+
+def _check(top: Path, sizes: Mapping[str, int], *, new: int) -> None:
+    hint = "name data in `.gitignore`, which is then linked to and not copied"
+    total = sum(sizes.values())
+    if total > LARGEST:
+        largest = sorted(sizes, key=lambda name: -sizes[name])[:MOST_NAMED]
+        named = ", ".join(f"{name} ({text.size(sizes[name])})" for name in largest)
+        raise Usage(
+            f"the checkout at {top} takes {text.size(total)}, more than {text.size(LARGEST)}; "
+            f"its largest: {named}",
+            hint,
+        )
+    for number, most, kind in (
+        (len(sizes), MOST_FILES, "files"),
+        (new, MOST_NEW, "files that git does not know of"),
+    ):
+        if number > most:
+            raise Usage(
+                f"the checkout at {top} has {number:,} {kind}, more than {most:,}",
+                hint,
+            )
+
+
+def _of_lab(top: Path, lab: Lab) -> list[str]:
+    """Return what a lab that lies in the checkout keeps there: runs, registry, weights."""
+    root = lab.root.resolve()
+    if not root.is_relative_to(top.resolve()):
+        return []
+    kept = [root / path.relative_to(lab.root)
+            for path in (lab.runs_dir, lab.pretrained_dir, lab.registry.parent)]  # fmt: skip
+    return [path.relative_to(top.resolve()).as_posix() for path in kept if path.exists()]
+
+
+def _outside(names: Iterable[str], kept: Sequence[str]) -> list[str]:
+    """Return the names that lie in none of these folders."""
+    return [name for name in names if not f"{name}/".startswith(tuple(f"{each}/" for each in kept))]
 
 
 def _compiled(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,13 @@ def of(folder: Path, *, with_new: bool = False) -> Commit:
     if not name:
         return Commit(None, "")
     diff = ask(folder, "diff", *_AS_A_PATCH, "HEAD", "--", ".") or ""
-    return Commit(name.strip(), diff + (_new_files(folder) if with_new else ""))
+    return Commit(name.strip(), diff + (_all_new(folder) if with_new else ""))
+
+
+def of_root(root: Path, new: Sequence[str]) -> Commit:
+    """Return the same of the root of a checkout, with some of the files new to git."""
+    stands = of(root)
+    return stands if stands.name is None else Commit(stands.name, stands.diff + _new(root, new))
 
 
 def of_package(folder: Path) -> Commit:
@@ -62,15 +69,16 @@ def ask(folder: Path, *words: str, good: tuple[int, ...] = (0,)) -> str | None:
     return done.stdout.decode(errors="replace") if done.returncode in good else None
 
 
-def _new_files(folder: Path) -> str:
+def _all_new(folder: Path) -> str:
     root = top(folder)
     listed = ask(folder, "ls-files", "--others", "--exclude-standard", "--full-name", "-z", ".")
-    if root is None or not listed:
-        return ""
+    return "" if root is None or not listed else _new(root, listed.rstrip("\0").split("\0"))
+
+
+def _new(root: Path, names: Sequence[str]) -> str:
     # what `--no-index` compares differs, which it says by 1
     patches = [
         ask(root, "diff", *_AS_A_PATCH, "--no-index", "--", "/dev/null", name, good=(0, 1))
-        for name in listed.split("\0")
-        if name
+        for name in names
     ]
     return "".join(patch for patch in patches if patch)

@@ -80,13 +80,13 @@ def run(
         bool, typer.Option("--again", help="Queue it although the lab has this line and seed.")
     ] = False,
     freeze: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--freeze",
+            "--freeze/--no-freeze",
             help="Start it in a copy of this git checkout as it is now; what git ignores is "
-            "linked to.",
+            "linked to. [default: where this folder is a checkout of source code]",
         ),
-    ] = False,
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for it; exit 1 if it fails.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -126,13 +126,17 @@ def run(
             backend=starter,
             freeze=freeze,
         )
-        (prepared,) = launch.asking([own.prepare(lab, db, asked)], gpu_gib=gpu_memory, share=share)
+        source = own.source_of(lab, asked)
+        new = own.prepare(lab, db, asked, source)
+        (prepared,) = launch.asking([new], gpu_gib=gpu_memory, share=share)
+        if prepared.there is None:
+            console.say(source.told)
         tell_space(db, [prepared])
         tell_memory(lab, db, [prepared])
         if dry_run:
             tell_plan(lab, [prepared], as_json=as_json)
             return
-        launched = own.queue(lab, db, prepared, asked)
+        launched = own.queue(lab, db, prepared, source)
         agent.ensure_agent(lab)
         if not as_json:
             tell_launched(launched, wait=wait)

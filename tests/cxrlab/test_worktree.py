@@ -1,4 +1,4 @@
-"""`cxrlab run --freeze`: a program of one's own starts in its checkout as it was when queued."""
+"""`cxrlab run`: a program of one's own starts in its checkout as it was when it was queued."""
 
 from __future__ import annotations
 
@@ -61,13 +61,16 @@ def git(root: Path, *words: str) -> str:
     return subprocess.run(line, check=True, capture_output=True, text=True).stdout
 
 
+def cell(*words: str) -> list[str]:
+    return ["run", "--method", "mrm", "--task", "nih", "--ratio", "10", "--gpus", "cpu", *words]
+
+
 def invoke(lab: Lab, *words: str) -> Any:
     return CliRunner().invoke(cli.app, ["--lab", str(lab.root), *words], env={"COLUMNS": "120"})
 
 
 def queued(lab: Lab, db: Any, *words: str) -> runs.Run:
-    cell = ["run", "--method", "mrm", "--task", "nih", "--ratio", "10", "--gpus", "cpu", "--json"]
-    result = invoke(lab, *cell, *words)
+    result = invoke(lab, *cell("--json", *words))
     assert result.exit_code == 0, result.stderr
     return runs.get(db, json.loads(result.stdout)[0]["id"])
 
@@ -80,10 +83,10 @@ def ended(lab: Lab, run: runs.Run, wait_for_state: Any) -> dict[str, list[str]]:
     return {line.split()[0]: line.split()[1:] for line in log.read_text().splitlines() if line}
 
 
-def test_what_is_edited_after_queueing_does_not_reach_a_frozen_program(
+def test_what_is_edited_after_queueing_does_not_reach_a_program_in_a_checkout(
     lab: Lab, db: Any, theirs: Path, wait_for_state: Any
 ) -> None:
-    run = queued(lab, db, "--freeze", "--", sys.executable, str(theirs / "train.py"))
+    run = queued(lab, db, "--", sys.executable, str(theirs / "train.py"))
     (theirs / "train.py").write_text("raise SystemExit('edited')")
     (theirs / "parts" / "part.py").write_text("WORD = 'two'\n")
     said = ended(lab, run, wait_for_state)
@@ -96,10 +99,10 @@ def test_what_is_edited_after_queueing_does_not_reach_a_frozen_program(
     assert (copy / "elsewhere").read_text() == "images\n"
 
 
-def test_without_it_a_program_starts_where_it_was_queued(
+def test_unfrozen_a_program_starts_where_it_was_queued(
     lab: Lab, db: Any, theirs: Path, wait_for_state: Any
 ) -> None:
-    run = queued(lab, db, "--", sys.executable, "train.py")
+    run = queued(lab, db, "--no-freeze", "--", sys.executable, "train.py")
     assert not (Path(run.folder) / "code").exists()
     assert ended(lab, run, wait_for_state)["path"] == [str(theirs), str(theirs)]
     assert "as it was when it started" in invoke(lab, "show", run.id).stdout
@@ -125,7 +128,7 @@ def test_commit_changes_and_versions_are_recorded(
 def test_where_it_was_copied_to_makes_no_other_recipe(lab: Lab, db: Any, theirs: Path) -> None:
     line = ["--", sys.executable, "train.py"]
     frozen, again = queued(lab, db, "--freeze", *line), queued(lab, db, "--freeze", *line)
-    live = queued(lab, db, "--seed", "1", *line)
+    live = queued(lab, db, "--no-freeze", "--seed", "1", *line)
     assert frozen.id == again.id
     assert frozen.recipe == live.recipe
     assert len(list(lab.runs_dir.iterdir())) == 2
@@ -150,8 +153,8 @@ def test_what_is_no_source_is_refused_before_anything_is_queued(
     lab: Lab, db: Any, theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["run", "--method", "mrm", "--task", "pretrain", "--freeze", "--", "true"]
-    with (theirs / "weights.pth").open("wb") as file:
-        file.truncate(worktree.LARGEST + 1)
+    large(theirs / "weights.pth", worktree.LARGEST + 1)
+    git(theirs, "add", "weights.pth")
     result = invoke(lab, *words)
     assert result.exit_code == 2
     assert "weights.pth (50.0 MiB)" in result.stderr
@@ -163,6 +166,92 @@ def test_what_is_no_source_is_refused_before_anything_is_queued(
     assert (outside.exit_code, "no git checkout" in outside.stderr) == (2, True)
     assert runs.count(db) == 0
     assert list(lab.runs_dir.iterdir()) == []
+
+
+def large(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        file.truncate(size)
+
+
+def test_queueing_says_what_will_be_executed(lab: Lab, theirs: Path) -> None:
+    line = ["--", sys.executable, "train.py"]
+    frozen = invoke(lab, *cell("--dry-run", *line)).stderr
+    assert f"a copy of {theirs} as it is now (5 files, " in frozen
+    assert "`--no-freeze`" in frozen
+    live = f"it executes {theirs} as it will be when it starts"
+    assert live in invoke(lab, *cell("--no-freeze", "--dry-run", *line)).stderr
+    large(theirs / "weights.pth", worktree.LARGEST)
+    git(theirs, "add", "weights.pth")
+    told = invoke(lab, *cell("--dry-run", *line)).stderr
+    assert f"{live}: the checkout at {theirs} takes 50.0 MiB" in told
+    assert "weights.pth (50.0 MiB)" in told
+
+
+def ignored(theirs: Path, tmp_path: Path) -> Path:
+    return theirs / "out"
+
+
+def outside(theirs: Path, tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def crowded(theirs: Path, tmp_path: Path) -> Path:
+    (theirs / "labels").mkdir()
+    for number in range(worktree.MOST_NEW):
+        (theirs / "labels" / f"{number}.txt").touch()
+    return theirs
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        (ignored, "is ignored by the git checkout at"),
+        (outside, "is in no git checkout"),
+        (crowded, "has 501 files that git does not know of, more than 500"),
+    ],
+)
+def test_where_source_is_not_told_from_data_it_is_not_frozen_and_says_why(
+    lab: Lab, db: Any, theirs: Path, tmp_path: Path, monkeypatch: Any, place: Any, why: str
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(place(theirs, tmp_path))
+    result = invoke(lab, *cell("--", "true"))
+    assert result.exit_code == 0
+    assert why in result.stderr
+    (run,) = runs.select(db)
+    assert not (Path(run.folder) / "code").exists()
+    assert invoke(lab, *cell("--freeze", "--again", "--", "true")).exit_code == 2
+
+
+def test_what_is_no_source_is_found_where_it_was(
+    lab: Lab, db: Any, theirs: Path, tmp_path: Path
+) -> None:
+    large(theirs / "weights.pth", worktree.LARGEST_NEW + 1)
+    (theirs / "work" / "logs").mkdir(parents=True)
+    git(theirs, "init", "-q", "inner")
+    (theirs / "inner" / "code.py").touch()
+    run = queued(lab, db, "--", sys.executable, "train.py")
+    copy = Path(run.folder) / "code"
+    for name in ("weights.pth", "data", "out", "inner"):
+        assert (copy / name).resolve() == (theirs / name).resolve()
+    assert (copy / "work" / "logs").is_dir()
+    assert not (copy / "work").is_symlink()
+    assert not (copy / "train.py").is_symlink()
+    assert "weights.pth" not in (Path(run.folder) / "diff.patch").read_text()
+
+
+def test_a_lab_in_the_checkout_is_no_part_of_it(
+    lab: Lab, db: Any, theirs: Path, tmp_path: Path
+) -> None:
+    (theirs / ".git").rename(tmp_path / "git of theirs")
+    for words in (["init", "-q"], ["add", "theirs/train.py"], ["commit", "-qm", "first"]):
+        git(tmp_path, *words)
+    first = queued(lab, db, "--", sys.executable, "train.py")
+    again = queued(lab, db, "--again", "--", sys.executable, "train.py")
+    copy = Path(again.folder) / "code"
+    assert (copy / "theirs" / "train.py").is_file()
+    assert (copy / "lab" / "runs" / Path(first.folder).name).samefile(first.folder)
+    assert (copy / "lab" / ".cxrlab").is_symlink()
 
 
 def test_paths_of_the_checkout_are_turned_to_its_copy(tmp_path: Path) -> None:

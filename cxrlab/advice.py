@@ -31,6 +31,8 @@ def next_step(run: Run, config: Mapping[str, Any]) -> str:
     if run.state == "lost" and run.reason.startswith(states.FOLDER_GONE):
         return f"`cxrlab rm {run.id}` forgets it; launch it anew"
     if run.state in ("stopped", "lost"):
+        if "--" in run.command:
+            return f"`cxrlab resume {run.id}` starts its program again"
         return f"`cxrlab resume {run.id}` goes on from its last checkpoint"
     if run.held is not None:
         return f"`cxrlab queue release {run.id}` lets it start"

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from cxrlab import job_states, runner
+from cxrlab import job_states, putting_back, runner
 from cxrlab.backends import local, squeue
 from cxrlab.lab import Lab
 from cxrlab.states import Evidence, Verdict
@@ -32,10 +32,11 @@ def follow_all(lab: Lab, db: Database, *, gather: Gather, wait_s: float = COMMAN
         return
     known = squeue.look(lab, [job.job for job in found if job.job])
     for job in found:
-        follow(db, job, known, gather=gather, wait_s=wait_s)
+        follow(lab, db, job, known, gather=gather, wait_s=wait_s)
 
 
 def follow(
+    lab: Lab,
     db: Database,
     job: jobs.Job,
     known: squeue.Known,
@@ -43,7 +44,7 @@ def follow(
     gather: Gather,
     wait_s: float = COMMAND_WAIT_S,
 ) -> None:
-    """Bring one run up to date that has a job."""
+    """Bring one run up to date that has a job; one that was lost is put back."""
     run = runs.get(db, job.run)
     if run.state not in ("queued", "running"):  # called off while it was handed in
         return
@@ -67,10 +68,11 @@ def follow(
         clock=time.strftime("%H:%M", time.localtime(silent or now)),
         error=known.error,
     )
-    _settle(db, run, record, job_states.decide(evidence), wait_s=wait_s)
+    _settle(lab, db, run, record, job_states.decide(evidence), wait_s=wait_s)
 
 
 def _settle(
+    lab: Lab,
     db: Database,
     run: runs.Run,
     record: dict[str, Any] | None,
@@ -98,6 +100,7 @@ def _settle(
             runs.start_attempt(db, run.id, float((record or {})["started"]))
         if verdict.state in runs.ENDED:
             jobs.close(db, run.id, at or time.time())
+            putting_back.after_end(lab, db, now, verdict)
 
 
 def latest(folder: Path, first: int, known: int) -> dict[str, Any] | None:

@@ -33,6 +33,9 @@ HANDED_IN = "slurm.json"
 STOP_SIGNAL = "USR2"
 LAST_CHECKPOINT = Path("checkpoints/last.pt")
 
+RESTARTABLE = "--restartable"
+"""In the command of a program of one's own, before `--`: it goes on when it is started again."""
+
 STILL_S = 10.0
 """How long the heart of an earlier attempt must stand still until it counts as dead."""
 
@@ -79,6 +82,16 @@ def resuming(command: Sequence[str], folder: Path) -> list[str]:
     if "--" in command or not last.is_file():
         return list(command)
     return [*command, "--resume", str(last)]
+
+
+def starts_again(command: Sequence[str]) -> bool:
+    """Return whether a run may be started again without a person.
+
+    A trainer goes on from its checkpoint. A program of one's own may begin anew, over what it has
+    written, and so is started again only where it was said to go on.
+    """
+    words = list(command)
+    return "--" not in words or RESTARTABLE in words[: words.index("--")]
 
 
 class JobRunner(runner.Runner):
@@ -161,7 +174,12 @@ class JobRunner(runner.Runner):
     def unfinished(self) -> bool:
         """Return whether there is something to go on from, and the trainer wants to."""
         said = last_end(self.folder, self.attempt)
-        return said in ("", "stopped") and (self.folder / LAST_CHECKPOINT).is_file()
+        if said not in ("", "stopped"):
+            return False
+        command = self.order["command"]
+        return (
+            starts_again(command) if "--" in command else (self.folder / LAST_CHECKPOINT).is_file()
+        )
 
 
 def requeue(job: str) -> str:

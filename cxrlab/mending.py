@@ -1,6 +1,7 @@
 """Which run that has ended is put back by itself, when and how? Decides; touches nothing.
 
-Lost runs start again after a while, a few times in a row; a run that a GPU had too little memory
+Lost runs start again after a while, a few times in a row, and so do programs of one's own that were
+said to go on (`cxrlab run --restartable`). A run that a GPU had too little memory
 for starts again with smaller micro-batches, where that was asked for; one that was ended because it
 had stalled goes on. What was wrong in its settings or its data is never tried again.
 """
@@ -11,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from cxrlab import job
 from cxrlab.advice import NO_MEMORY
 from cxrlab.settings import LaunchSettings
 from cxrlab.states import FOLDER_GONE, Verdict
@@ -28,6 +30,8 @@ MOST_STALLS = 3
 """So many times a stalled run is ended and put back; then it is only shown."""
 
 OPTION = "--micro_batch="
+
+NOT_BY_ITSELF = "a program of your own, which was not said to be restartable"
 
 
 class Mend(NamedTuple):
@@ -62,6 +66,8 @@ def after(
     if verdict.state == "stopped" and known.ending == run.attempt:
         return _stalled(run, known)
     if verdict.state == "lost" and settings.retry_lost and verdict.reason != FOLDER_GONE:
+        if not job.starts_again(run.command):
+            return Mend(f"{verdict.reason}; {NOT_BY_ITSELF}", known, back=False)
         return _lost(run, verdict, known, most=settings.retry_lost, now=now)
     halve = (known.on_oom or settings.on_oom) == "halve"
     if verdict.state == "failed" and NO_MEMORY in verdict.reason and halve:

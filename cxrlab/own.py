@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import launch, ownership, plan, programs, worktree
+from cxrlab import job, launch, ownership, plan, programs, worktree
 from cxrlab.errors import CxrlabError, NotFound, Usage, unknown_name
 from cxrlab.lab import Lab
 from store import runs
@@ -48,6 +48,8 @@ class Own(NamedTuple):
     backend: str = "local"
     freeze: bool | None = None
     """Whether it starts in a copy of its checkout; None where that is source code."""
+    restartable: bool = False
+    """Whether it goes on when it is started again, and so may be without a person."""
 
 
 class Source(NamedTuple):
@@ -168,6 +170,7 @@ def _command(own: Own, folder: Path, *, copied: bool) -> list[str]:
     options += [part for path in own.watch for part in ("--watch", str(path))]
     options += [f"--result={text}" for text in own.results]
     options += ["--copied"] if copied else []
+    options += [job.RESTARTABLE] if own.restartable else []
     names = [name for name in (*KEPT, *own.variables) if name in os.environ]
     options += [f"--env={name}={os.environ[name]}" for name in dict.fromkeys(names)]
     first, *rest = own.command

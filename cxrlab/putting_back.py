@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from cxrlab import mending, states
+from cxrlab import job, mending, states
 from cxrlab.advice import NO_MEMORY
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
@@ -56,6 +56,8 @@ def end_stalled(lab: Lab, db: Database, run: runs.Run, *, wait_s: float) -> None
     """
     known = kept.of_run(db, run.id)
     if lab.settings.launch.on_stall != "restart" or known.stalls >= mending.MOST_STALLS:
+        return
+    if not job.starts_again(run.command):
         return
     with writing(db, wait_s):
         now = runs.get(db, run.id)

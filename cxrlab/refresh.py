@@ -74,7 +74,7 @@ def refresh_run(lab: Lab, db: Database, run: runs.Run, *, wait_s: float = COMMAN
     if run.job is not None:
         if job := jobs.open_job(db, run.id):
             known = squeue.look(lab, [job.job] if job.job else [])
-            following.follow(db, job, known, gather=partial(_of_job, lab), wait_s=wait_s)
+            following.follow(lab, db, job, known, gather=partial(_of_job, lab), wait_s=wait_s)
         return
     folder = Path(run.folder)
     seen = local.look(folder, run.attempt)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cxrlab import job
 from cxrlab.settings import SlurmSettings
 from store.runs import NewRun, Run
 
@@ -27,7 +28,8 @@ def token(run_id: str) -> str:
 
 def alike(run: Run | NewRun) -> tuple[Any, ...]:
     """Return what runs have in common that are handed in as one array: all but their seeds."""
-    return (run.method, run.task, run.ratio, run.preset, run.recipe, run.gpus, run.nodes)
+    again = job.starts_again(run.command)
+    return (run.method, run.task, run.ratio, run.preset, run.recipe, run.gpus, run.nodes, again)
 
 
 def script(root: Path, settings: SlurmSettings, runs: Sequence[Run | NewRun], name: str) -> str:
@@ -41,13 +43,13 @@ def script(root: Path, settings: SlurmSettings, runs: Sequence[Run | NewRun], na
     """
     from submitit.slurm.slurm import _make_sbatch_string
 
-    folder = Path(runs[0].folder)
+    folder, again = Path(runs[0].folder), job.starts_again(runs[0].command)
     extra: dict[str, Any] = {
         "signal": f"B:USR1@{settings.save_s}",
         "output": str(folder / ("slurm-%A_%a.out" if len(runs) > 1 else "slurm-%j.out")),
         "chdir": str(root),
         # Slurm's own new starts, after a node has failed or a preemption, are welcome too
-        ("requeue" if settings.max_requeues else "no-requeue"): True,
+        ("requeue" if settings.max_requeues and again else "no-requeue"): True,
     }
     for option in settings.options:
         name, equals, value = option.removeprefix("--").partition("=")

@@ -100,6 +100,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--copied", action="store_true", help="start in the copy that lies in the run folder"
     )
+    made.add_argument(
+        "--restartable", action="store_true", help="it goes on when it is started again"
+    )
     made.add_argument("--print_config", "--print-config", action="store_true")
     return made
 

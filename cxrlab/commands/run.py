@@ -87,6 +87,14 @@ def run(
             "linked to. [default: where this folder is a checkout of source code]",
         ),
     ] = None,
+    restartable: Annotated[
+        bool,
+        typer.Option(
+            "--restartable",
+            help="It goes on when the same line is started again in its folder: do so where it is "
+            "lost, `retry_lost` times in a row.",
+        ),
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for it; exit 1 if it fails.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -125,6 +133,7 @@ def run(
             again=again,
             backend=starter,
             freeze=freeze,
+            restartable=restartable,
         )
         source = own.source_of(lab, asked)
         new = own.prepare(lab, db, asked, source)

@@ -51,5 +51,12 @@ def test_each_end_has_its_next_step(
     assert said in step
 
 
+def test_a_program_of_ones_own_is_said_to_start_again_not_to_go_on(new_run: Any, db: Any) -> None:
+    run = new_run(command=["adapt", "--", "train.py"])
+    runs.change_state(db, run.id, "lost", reason="the machine was restarted")
+    step = advice.next_step(runs.get(db, run.id), CONFIG)
+    assert step == f"`cxrlab resume {run.id}` starts its program again"
+
+
 def test_a_run_that_is_well_has_no_next_step(new_run: Any, db: Any) -> None:
     assert advice.next_step(new_run(), CONFIG) == ""

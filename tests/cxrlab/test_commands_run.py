@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from cxrlab import cli, steering
 from cxrlab.agent import Agent
-from cxrlab.lab import Lab
-from store import points, results, runs
+from cxrlab.lab import Lab, find_lab
+from store import points, queue, results, runs
 
 PROGRAM = """
 import json, os, sys, time
@@ -97,6 +97,52 @@ def test_a_program_that_fails_says_why_in_its_own_words(
     Agent(lab, idle_s=1.0).one_pass()
     ended = wait_for_state(run.id, *runs.ENDED)
     assert (ended.state, ended.reason) == ("failed", "Test: AUROC: 81.5")
+
+
+KILLED = (
+    "import os, pathlib; mark = pathlib.Path(r'{run_dir}/begun'); again = mark.exists(); "
+    "mark.touch(); again or os.kill(os.getppid(), 9); print('went on')"
+)
+
+
+@pytest.mark.parametrize("restartable", [True, False])
+def test_a_lost_program_starts_again_by_itself_only_where_it_may(
+    lab: Lab, db: Any, folder: Path, wait_until: Any, restartable: bool
+) -> None:
+    source = lab.settings_file.read_text()
+    lab.settings_file.write_text(source.replace("retry_lost = 0", "retry_lost = 3"))
+    lab = find_lab(lab.root)
+    words = ["--restartable"] if restartable else []
+    run = queued(lab, db, *words, "--", sys.executable, "-c", KILLED)
+    agent = Agent(lab, idle_s=1.0)
+
+    def after(*states: str) -> runs.Run | None:
+        agent.one_pass()
+        now = runs.get(db, run.id)
+        return now if now.attempt and now.state in states else None
+
+    lost = wait_until(lambda: after("queued", "lost", "failed"))
+    if not restartable:
+        assert lost.state == "lost"
+        assert lost.reason.endswith("a program of your own, which was not said to be restartable")
+        return
+    assert (lost.state, lost.reason[:10]) == ("queued", "lost once,")
+    queue.release(db, [run.id])
+    assert wait_until(lambda: after(*runs.ENDED)).state == "succeeded"
+    assert "went on" in (Path(run.folder) / "log.txt").read_text()
+
+
+def test_what_a_cluster_starts_again_is_told_by_the_same_word(
+    lab: Lab, db: Any, folder: Path
+) -> None:
+    def script(*words: str) -> str:
+        cell = ["--method", "mrm", "--task", "nih", "--ratio", "10", "--gpus", "cpu"]
+        return str(
+            invoke(lab, *cell, *words, "--backend", "slurm", "--dry-run", "--", "sleep", "9").stdout
+        )
+
+    assert "#SBATCH --no-requeue" in script()
+    assert "#SBATCH --requeue" in script("--restartable")
 
 
 def test_a_program_is_stopped_with_all_it_started(

@@ -125,6 +125,13 @@ def test_a_program_of_ones_own_is_not_halved(new_run: Make) -> None:
     assert decided(new_run(command=["adapt", "--", "train.py"]), OOM) is None
 
 
+def test_a_program_of_ones_own_starts_again_only_where_it_was_said_to_go_on(new_run: Make) -> None:
+    left = decided(new_run(command=["adapt", "--", "train.py", "--restartable"]), LOST)
+    assert not left.back
+    assert left.reason.startswith(f"{LOST.reason}; a program of your own")
+    assert decided(new_run(command=["adapt", "--restartable", "--", "train.py"]), LOST).back
+
+
 def test_what_a_run_was_told_counts_before_what_the_lab_says(new_run: Make) -> None:
     assert decided(new_run(), OOM, Mending("stop")) is None
     assert decided(new_run(), OOM, Mending("halve"), settings=LaunchSettings()).back

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from cxrlab import refresh, steering
+from cxrlab import refresh, starting, steering
 from cxrlab.backends import calls, squeue
 from cxrlab.errors import CxrlabError
-from cxrlab.lab import Lab
+from cxrlab.lab import Lab, find_lab
 from cxrlab.submitting import Desk
-from store import jobs, runs
+from store import jobs, queue, runs
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +107,45 @@ def test_what_the_queue_has_forgotten_the_accounts_know(
     assert reason(lab, db, handed_in) == "n7 failed"
     assert runs.get(db, handed_in.id).state == "lost"
     assert runs.get(db, handed_in.id).job is None
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("echo '12|NODE_FAIL|None|n7|cxrlab-token'", "n7 failed"),
+        ("echo '12|PREEMPTED|None|n7|cxrlab-token'", "preempted by a job of higher priority"),
+        ("exit 0", "job 12 is gone from Slurm, and never began"),
+    ],
+)
+def test_a_run_that_slurm_has_lost_is_handed_in_again_after_a_while(
+    lab: Lab, db: Any, command: Any, handed_in: runs.Run, wait_until: Any, said: str, words: str
+) -> None:
+    source = lab.settings_file.read_text()
+    lab.settings_file.write_text(source.replace("retry_lost = 0", "retry_lost = 1"))
+    lab, desk = find_lab(lab.root), Desk()
+    command("squeue", said)
+    command("sbatch", "echo 34")
+    assert reason(lab, db, handed_in).startswith(f"lost once, {words}; starts again at ")
+    back = runs.get(db, handed_in.id)
+    assert (back.state, back.job) == ("queued", None)
+    assert starting.trusted(lab, db, backend="slurm") == []  # not yet
+    queue.release(db, [back.id])  # as its time does
+    (again,) = starting.trusted(lab, db, backend="slurm")
+    wait_until(lambda: desk.work(lab, db, [again], {}) or runs.get(db, back.id).job == "34")
+    (lab.registry.parent / "squeue.json").unlink()
+    command("squeue", "echo '34|NODE_FAIL|None|n7|cxrlab-other'")
+    assert reason(lab, db, handed_in) == "n7 failed; lost twice, and not started again by itself"
+    assert runs.get(db, handed_in.id).state == "lost"
+
+
+def test_a_job_that_somebody_cancelled_or_that_broke_is_not_handed_in_again(
+    lab: Lab, db: Any, command: Any, handed_in: runs.Run
+) -> None:
+    source = lab.settings_file.read_text()
+    lab.settings_file.write_text(source.replace("retry_lost = 0", "retry_lost = 3"))
+    command("squeue", "echo '12|CANCELLED|None|n7|cxrlab-token'")
+    assert reason(find_lab(lab.root), db, handed_in) == "job 12 was cancelled in Slurm"
+    assert runs.get(db, handed_in.id).state == "stopped"
 
 
 def test_a_job_that_cannot_be_cancelled_leaves_the_run_as_it_is(

@@ -35,7 +35,7 @@ from store import notes, queue, runs
 from store.db import open_store
 
 END_S = 600.0
-READY_S = 120.0
+READY_S = 600.0
 
 PROGRAM = """
 import json, pathlib, sys, time

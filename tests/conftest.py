@@ -25,6 +25,10 @@ from cxrlab.lab import Lab, make_lab
 from store import runs
 from store.db import open_store, writing
 
+# one thread for each process, also for those that tests start: there are as many workers as cores,
+# and the threads of torch would spend half the time waiting for one another
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a shell that starts the tests in the background has them ignore it, and all their children
     signal.signal(signal.SIGINT, signal.default_int_handler)

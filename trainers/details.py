@@ -2,7 +2,7 @@
 
 Nothing here chooses a model. Thresholds are chosen on predictions of other patients where those are
 given, else on the very predictions that they are then judged by, so that what they reach flatters.
-Shapes: N images, C classes.
+Shapes: N images, C classes. scikit-learn takes a second to load, and is where it is needed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, brier_score_loss, roc_curve
 
 from trainers import scores
 
@@ -49,6 +48,8 @@ def of_classes(
         `calibration` and `points`. Without a positive or without a negative image, all but the
         counts and the calibration are nan and None; scores outside [0, 1] have no calibration.
     """
+    from sklearn.metrics import average_precision_score
+
     chosen_on = arrays if validation is None else validation
     score = np.asarray(arrays["score"], np.float64)
     label = np.asarray(arrays["label"]).astype(bool)
@@ -90,7 +91,7 @@ def calibration(score: Floats, label: NDArray[np.bool_]) -> dict[str, Any] | Non
     said = np.bincount(place, weights=score, minlength=BINS)
     true = np.bincount(place, weights=label, minlength=BINS)
     return {
-        "brier": float(brier_score_loss(label, score)),
+        "brier": float(np.mean((score - label) ** 2)),
         "expected_calibration_error": float(np.abs(said - true).sum() / score.size),
         "reliability": [
             {
@@ -144,6 +145,8 @@ def thresholds(score: Floats, label: NDArray[np.bool_]) -> dict[str, float]:
         sensitive one that keeps a specificity of `LEAST`, and the most specific one that keeps that
         sensitivity. Of equals the highest.
     """
+    from sklearn.metrics import roc_curve
+
     missed, found, threshold = roc_curve(label, score, drop_intermediate=False)
     specific = 1 - missed
     # the curve begins with a threshold that no score reaches, which always has full specificity

@@ -90,7 +90,7 @@ def test_a_launched_cell_runs_through_by_itself_pre_training_first(
 
 
 @pytest.mark.slow
-def test_ten_starts_at_once_give_one_agent(
+def test_several_starts_at_once_give_one_agent(
     lab: Lab, trainer: Make, wait_until: Callable[..., Any]
 ) -> None:
     trainer(*LONG)
@@ -98,8 +98,8 @@ def test_ten_starts_at_once_give_one_agent(
         "import sys; from cxrlab import agent; from cxrlab.lab import find_lab\n"
         "agent.ensure_agent(find_lab(), idle_s=60)"
     )
-    racers = [subprocess.Popen([sys.executable, "-P", "-c", code], cwd=lab.root) for _ in range(10)]
-    assert [racer.wait(timeout=120) for racer in racers] == [0] * 10
+    racers = [subprocess.Popen([sys.executable, "-P", "-c", code], cwd=lab.root) for _ in range(5)]
+    assert [racer.wait(timeout=300) for racer in racers] == [0] * 5
     wait_until(lambda: agent.status(lab).pid is not None)
     wait_until(lambda: agents_of(lab) == [agent.status(lab).pid])  # the others find it and end
 

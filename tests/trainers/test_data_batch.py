@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from trainers.data.batch import BadItem, Seeded, collate
+from trainers.data.batch import Seeded, collate
+from trainers.data.items import BadItem
 
 
 class Noise:

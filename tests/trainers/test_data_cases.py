@@ -10,8 +10,8 @@ from PIL import Image
 
 from trainers.config import InputError, MissingError
 from trainers.data import cases
-from trainers.data.batch import BadItem
 from trainers.data.cases import Case, Split
+from trainers.data.items import BadItem
 
 REAL = Path("../shared/data/splits")
 

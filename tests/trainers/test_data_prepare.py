@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from trainers.data import prepare, records, shards, store, tokens, transforms
-from trainers.data.batch import BadItem
+from trainers.data.items import BadItem
 from trainers.data.pairs import Pairs
 
 WORDS = "no focal consolidation small left pleural effusion heart size is normal".split()

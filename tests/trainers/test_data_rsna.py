@@ -13,7 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from trainers.config import InputError, MissingError
 from trainers.data import located, rsna
-from trainers.data.batch import BadItem
+from trainers.data.items import BadItem
 from trainers.data.located import Located
 
 HEADER = "patientId,x,y,width,height,Target"

@@ -16,7 +16,7 @@ from torchvision import transforms as vision
 from torchvision.transforms import functional as vision_f
 
 from trainers.data import transforms
-from trainers.data.batch import BadItem
+from trainers.data.items import BadItem
 
 REAL = Path("../shared/data")
 needs_real = pytest.mark.skipif(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trainers import checkpoints, loop, room
 from trainers.config import ConfigError, InputError
-from trainers.data.batch import BadItem
+from trainers.data.items import BadItem
 from trainers.distributed import World
 from trainers.events import EventLog
 from trainers.feed import Batches

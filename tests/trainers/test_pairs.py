@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from trainers.data import tokens
-from trainers.data.batch import BadItem
+from trainers.data.items import BadItem
 from trainers.data.pairs import Pairs, swap_sides
 from trainers.data.records import Record
 

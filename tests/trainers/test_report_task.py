@@ -15,7 +15,8 @@ from PIL import Image
 from trainers import checkpoints, evaluate, finetune, report_scores
 from trainers.config import ConfigError, InputError, resolve
 from trainers.data import wording
-from trainers.data.batch import BadItem, collate
+from trainers.data.batch import collate
+from trainers.data.items import BadItem
 from trainers.modules.vit import EncoderSize
 from trainers.resnets import ResNetSize
 from trainers.tasks import report

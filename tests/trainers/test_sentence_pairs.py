@@ -11,7 +11,7 @@ from PIL import Image
 from tokenizers import processors
 
 from trainers.data import tokens
-from trainers.data.batch import BadItem
+from trainers.data.items import BadItem
 from trainers.data.records import Record
 from trainers.data.sentence_pairs import SentencePairs, view
 

@@ -12,7 +12,8 @@ from torchvision.transforms import v2
 
 from trainers import predictions
 from trainers.config import resolve
-from trainers.data.batch import BadItem, collate
+from trainers.data.batch import collate
+from trainers.data.items import BadItem
 from trainers.modules.vit import EncoderSize
 from trainers.tasks import shenzhen, shenzhen_lungs
 from trainers.training import Training

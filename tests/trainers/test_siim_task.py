@@ -13,7 +13,8 @@ from PIL import Image
 from trainers import evaluate, finetune, overlays, predictions, scores
 from trainers.config import ConfigError, InputError, resolve
 from trainers.data import segmented
-from trainers.data.batch import BadItem, collate
+from trainers.data.batch import collate
+from trainers.data.items import BadItem
 from trainers.modules import segmentation
 from trainers.modules.vit import EncoderSize
 from trainers.tasks import shenzhen_lungs, siim

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from trainers.data import captions, studies, tokens
-from trainers.data.batch import BadItem, collate
+from trainers.data.batch import collate
+from trainers.data.items import BadItem
 from trainers.data.records import Record
 from trainers.data.studies import Studies
 

@@ -9,40 +9,17 @@ Shapes: B items of a batch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from trainers.data.items import BadItem, Items
+
 SKIPPED = "skipped"
 """The key under which a batch lists the items that could not be read."""
-
-
-class BadItem(Exception):
-    """One file that cannot be used: where it lies and what is wrong with it."""
-
-    def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(str(path), reason)  # both as args, so that it survives pickling
-        self.path = str(path)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
-class Items(Protocol):
-    """A data set whose randomness is handed in."""
-
-    def __len__(self) -> int:
-        """Return how many items there are."""
-        ...
-
-    def item(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor | str]:
-        """Return one item; raises `BadItem` when its files cannot be used."""
-        ...
 
 
 class Seeded(Dataset[Any]):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from trainers.config import InputError, MissingError
 from trainers.data import fingerprint, rle, tables
-from trainers.data.batch import BadItem
+from trainers.data.items import BadItem
 from trainers.data.transforms import read_image
 
 _FILE_ENDING = re.compile(r"\.(dcm|dicom|png|jpe?g)$", re.IGNORECASE)

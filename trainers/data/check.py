@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 from trainers.catalog import DATASETS
 from trainers.config import InputError, MissingError
 from trainers.data import cases, fingerprint, kept, likeness
-from trainers.data.batch import BadItem
 from trainers.data.cases import Case
 from trainers.data.inventory import READERS, Fault, Inventory
+from trainers.data.items import BadItem
 from trainers.data.transforms import read_image
 
 PROGRESS_S = 2.0

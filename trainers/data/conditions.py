@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainers.config import InputError, MissingError
 from trainers.data import prepared, tables
-from trainers.data.batch import Items
+from trainers.data.items import Items
 from trainers.data.records import Record
 
 KEYS = ("dicom_id", "image_path", "study_id")

@@ -29,8 +29,8 @@ from typing import Any
 
 from trainers.config import InputError, MissingError
 from trainers.data import copies, crew, fingerprint, prepared, records, shards
-from trainers.data.batch import BadItem
 from trainers.data.copies import Order
+from trainers.data.items import BadItem
 from trainers.data.records import Row, Rows
 from trainers.data.shards import Form, Job, Original
 

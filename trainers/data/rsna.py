@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 
 import pydicom
 from PIL import Image
-from sklearn.model_selection import train_test_split
 
 from trainers.config import InputError, MissingError
 from trainers.data import cases, labelled, tables
@@ -264,6 +263,8 @@ def _drawn(names: list[str], seed: int, facts: dict[str, Any]) -> list[list[str]
     part = max(round(HELD_OUT * len(names)), 1)
     if len(names) < 3 * part:
         raise InputError(f"{len(names)} images are too few to train, validate and test on")
+    from sklearn.model_selection import train_test_split  # here, because it is long in loading
+
     train, held_out = train_test_split(names, test_size=2 * part, random_state=seed)
     test, val = train_test_split(held_out, test_size=part, random_state=seed)
     facts["lists"] = (

@@ -18,7 +18,7 @@ from typing import IO, Any, BinaryIO, Literal, NamedTuple
 from PIL import Image
 
 from trainers.data import store
-from trainers.data.batch import BadItem
+from trainers.data.items import BadItem
 from trainers.data.transforms import BICUBIC, read_image, resize_keep
 
 SHARD_IMAGES = 1024

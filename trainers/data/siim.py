@@ -26,8 +26,8 @@ import pydicom
 
 from trainers.config import InputError, MissingError
 from trainers.data import cases, fingerprint, labelled, rle, tables
-from trainers.data.batch import BadItem
 from trainers.data.cases import Case, Split
+from trainers.data.items import BadItem
 
 TABLES = ("train-rle.csv", "stage_2_train.csv", "siim.csv")
 IMAGES, MASKS = ("images", "png_images"), ("masks", "png_masks")

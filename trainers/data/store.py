@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from trainers.data.batch import BadItem
+from trainers.data.items import BadItem
 
 SUFFIXES = {"raw": ".grey", "jpeg": ".jpegs"}
 """How a shard's name ends, by what it is made of."""

@@ -12,20 +12,21 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pydicom
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
 from pydicom.uid import JPEGBaseline8Bit
-from torch import Tensor
 
 from trainers.data import store
-from trainers.data.batch import BadItem
+from trainers.data.items import BadItem
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BILINEAR = Image.Resampling.BILINEAR
 BICUBIC = Image.Resampling.BICUBIC
@@ -280,6 +281,8 @@ def to_tensor_normalised(
         mean: of values in [0, 1]; one number for all channels, or three.
         std: likewise.
     """
+    import torch  # here, because whoever only reads pictures need not load it
+
     grey = torch.from_numpy(np.array(image, dtype=np.float32)).div_(255)
     centre = torch.as_tensor(mean, dtype=torch.float32).reshape(-1, 1, 1)
     spread = torch.as_tensor(std, dtype=torch.float32).reshape(-1, 1, 1)

@@ -20,8 +20,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from trainers.config import ConfigError, option
-from trainers.data.batch import Items
 from trainers.data.conditions import Conditioned, read_codes
+from trainers.data.items import Items
 from trainers.data.pairs import MEAN, STD, Hflip, Pairs
 from trainers.data.records import Record
 from trainers.modules import contrast, patches, record_contrast, targets, vit

@@ -108,6 +108,10 @@ class Cluster:
                 )
             )
 
+    def node_daemon(self, node: str) -> subprocess.Popen[bytes]:
+        """Return what stands for a node."""
+        return next(d for d in self.daemons if node in d.args)  # type: ignore[operator]
+
     @property
     def environment(self) -> dict[str, str]:
         """What a program needs to find this cluster."""
@@ -139,6 +143,10 @@ class Cluster:
     def stop(self) -> None:
         """End every job and every daemon, and remove the folder."""
         self.ask("scancel", "--user=root", "--signal=KILL", "--full")
+        self.ask("scancel", "--user=root")
+        deadline = time.monotonic() + 20
+        while self.ask("squeue", "--noheader") and time.monotonic() < deadline:
+            time.sleep(0.1)  # a job's own daemon goes on asking a controller that is gone
         for daemon in reversed(self.daemons):
             daemon.send_signal(signal.SIGTERM)
         for daemon in self.daemons:

@@ -10,6 +10,7 @@ import contextlib
 import csv
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -214,6 +215,100 @@ def test_a_run_saves_at_its_time_limit_and_goes_on_by_itself(
     assert saved > 0
     cluster.ask("scancel", number)
     wait_for_state(id, "stopped", limit_s=LIMIT_S)
+
+
+def steps(folder: Path) -> list[list[int]]:
+    """Return the steps that each attempt has logged."""
+    found: list[list[int]] = []
+    for line in (folder / "events.jsonl").read_text().split("\n")[:-1]:
+        event = json.loads(line)
+        if event["kind"] == "start":
+            found.append([])
+        elif event["kind"] == "metrics":
+            found[-1].append(event["step"])
+    return found
+
+
+def goes_on(db: Any, id: str, wait_for_state: Any, wait_until: Any) -> runs.Run:
+    """Return a run once its second attempt trains."""
+    folder = folder_of(db, id)
+    wait_until(lambda: len(logged := steps(folder)) == 2 and logged[1], limit_s=LIMIT_S)
+    return wait_until(
+        lambda: (r := wait_for_state(id, "running", limit_s=LIMIT_S)).attempt == 2 and r,
+        limit_s=LIMIT_S,
+    )
+
+
+@pytest.fixture
+def node_down(cluster: Any) -> Iterator[Callable[[str], None]]:
+    """Set a node down, as Slurm does with one that fails."""
+    down = []
+
+    def fail(node: str) -> None:
+        down.append(node)
+        cluster.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+
+    yield fail
+    for node in down:
+        cluster.ask("scontrol", "update", f"nodename={node}", "state=resume")
+    cluster.until(lambda: "down" not in cluster.ask("sinfo", "-h", "-N", "-o", "%T"), "the node")
+
+
+def test_a_preempted_run_saves_waits_and_goes_on(
+    begun: Any, db: Any, wait_for_state: Any, wait_until: Any, cluster: Any
+) -> None:
+    (id,) = begun(settings={"fake_steps": 100_000})
+    wait_until(lambda: wait_for_state(id, "running").step, limit_s=LIMIT_S)
+    more = ["--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null"]
+    urgent = cluster.ask("sbatch", "--parsable", *more, "--wrap=sleep 300").strip()
+    told = lambda: wait_for_state(id, "queued", "running").reason  # noqa: E731
+    wait_until(lambda: told().startswith("started again by Slurm; "), limit_s=LIMIT_S)
+    cluster.ask("scancel", urgent)
+    goes_on(db, id, wait_for_state, wait_until)
+    logged = [step for attempt in steps(folder_of(db, id)) for step in attempt]
+    assert logged == list(range(1, len(logged) + 1))
+
+
+@pytest.mark.long
+def test_a_run_that_was_lost_with_its_node_is_handed_in_again(
+    begun: Any, db: Any, slurm_lab: Lab, wait_for_state: Any, wait_until: Any, node_down: Any
+) -> None:
+    source = slurm_lab.settings_file.read_text().replace("retry_lost = 0", "retry_lost = 3")
+    slurm_lab.settings_file.write_text(source)
+    set_slurm(slurm_lab, "max_requeues = 0")  # so that Slurm does not start it again itself
+    (id,) = begun(settings={"fake_steps": 100_000})
+    wait_until(lambda: wait_for_state(id, "running").step, limit_s=LIMIT_S)
+    job, node = runs.get(db, id).job, record(db, id, 1)["slurm"]["nodes"]
+    node_down(node)
+    # looked at by the agent alone, which has read that lost runs are put back
+    back = wait_until(lambda: (r := runs.get(db, id)).state != "running" and r, limit_s=LIMIT_S)
+    assert back.reason.startswith(f"lost once, {node} failed; starts again at ")
+    assert cli("--lab", str(slurm_lab.root), "queue", "--json")[0]["reason"] == back.reason
+    cli("--lab", str(slurm_lab.root), "queue", "release", id)
+    assert goes_on(db, id, wait_for_state, wait_until).job != job
+    before, after = steps(folder_of(db, id))
+    assert after[0] in (before[-1], before[-1] + 1)
+
+
+@pytest.mark.long
+def test_a_node_that_was_given_up_and_lives_on_does_not_train_beside_the_next(
+    begun: Any, db: Any, wait_for_state: Any, wait_until: Any, cluster: Any, node_down: Any
+) -> None:
+    (id,) = begun(settings={"fake_steps": 100_000})
+    wait_until(lambda: wait_for_state(id, "running").step, limit_s=LIMIT_S)
+    node = record(db, id, 1)["slurm"]["nodes"]
+    daemon = cluster.node_daemon(node)
+    daemon.send_signal(signal.SIGSTOP)  # it hears nothing of what Slurm wants
+    try:
+        node_down(node)
+        run = goes_on(db, id, wait_for_state, wait_until)
+        assert record(db, id, 2)["slurm"]["nodes"] != node
+        assert record(db, id, 1)["signal"] == signal.SIGKILL
+        before, after = steps(Path(run.folder))
+        assert after == list(range(after[0], after[0] + len(after)))  # nobody else writes
+        assert after[0] in (before[-1], before[-1] + 1)
+    finally:
+        daemon.send_signal(signal.SIGCONT)
 
 
 def records_in(root: Path) -> Path:

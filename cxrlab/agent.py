@@ -31,7 +31,7 @@ from typing import IO, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import notify, ownership, pruning, refresh, runner, starting, submitting, text
+from cxrlab import moved, notify, ownership, pruning, refresh, runner, starting, submitting, text
 from cxrlab.access import what
 from cxrlab.errors import CxrlabError
 from cxrlab.gpu_watch import Watch
@@ -303,11 +303,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not alone:
                 return 0
             logger.info("agent %d looks after %s", os.getpid(), lab.root)
+            _settle(lab)
             agent.work()
         # a run queued after the last pass and before the lock was free found an agent alive
         again = not agent.asked_to_end and lab.registry.exists() and _work_left(lab)
     logger.info("agent %d ends", os.getpid())
     return 0
+
+
+def _settle(lab: Lab) -> None:
+    db = open_store(lab.registry)
+    try:
+        if said := moved.settle(lab, db):
+            logger.info("%s", said)
+    finally:
+        db.conn.close()
 
 
 def _work_left(lab: Lab) -> bool:

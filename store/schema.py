@@ -451,6 +451,11 @@ def _mending(db: Database) -> None:
     )
 
 
+def _home(db: Database) -> None:
+    """Remember where the lab lies, so that one that was moved or copied is known as such."""
+    db.conn.execute("create table home (root text not null)")
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _first,
     _data_versions,
@@ -465,4 +470,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     _jobs,
     _settings_and_tags,
     _mending,
+    _home,
 ]

@@ -127,7 +127,18 @@ def read_record(folder: Path, attempt: int) -> dict[str, Any] | None:
         record = json.loads(within.read_text(path.parent, path.name))
     except (OSError, ValueError):
         return None
-    return _sound(record) if isinstance(record, dict) else None
+    return _own(_sound(record), folder) if isinstance(record, dict) else None
+
+
+def _own(record: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a record without the processes of another run folder, of which this one is a copy."""
+    for key in ("runner", "trainer"):
+        process = record.get(key)
+        if _alive(process):
+            marked = Path(runner.folder_of(int(process["pid"])) or folder)
+            if marked != folder and marked.is_dir() and not marked.samefile(folder):
+                record[key] = process | {"start": None}
+    return record
 
 
 def _sound(record: dict[str, Any]) -> dict[str, Any]:

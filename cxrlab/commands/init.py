@@ -38,13 +38,15 @@ def init(
     neither runs nor registry, unless `--share group` says so; that can be said later, too.
     """
     from cxrlab import console, ownership
+    from cxrlab.access import registry_of
     from cxrlab.lab import SETTINGS_NAME, find_lab, make_lab, open_doors
 
     there = (folder / SETTINGS_NAME).exists()
     if there:
         ownership.check(find_lab(folder))
     lab = make_lab(folder, share=share.value if share else None)
-    ownership.open_registry(lab).conn.close()
+    with registry_of(lab, look=False):
+        pass
     open_doors(lab)
     shared = lab.settings.share
     if as_json:

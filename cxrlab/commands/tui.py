@@ -51,8 +51,11 @@ def tui(
     in_browser = "TEXTUAL_DRIVER" in os.environ
     if not in_browser and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Usage("the dashboard needs a terminal", "`cxrlab runs` and `cxrlab grid` do not")
+    from cxrlab.access import registry_of
     from cxrlab.tui.app import run_tui
 
+    with registry_of(lab, look=False):  # it may have been moved
+        pass
     run_tui(lab)
 
 

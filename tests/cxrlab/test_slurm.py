@@ -311,6 +311,22 @@ def test_a_node_that_was_given_up_and_lives_on_does_not_train_beside_the_next(
         daemon.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.long
+def test_one_seed_of_an_array_is_cut_and_goes_on_without_the_other(
+    begun: Any, db: Any, wait_for_state: Any, wait_until: Any, cluster: Any
+) -> None:
+    first, second = begun(seeds=[0, 1], settings={"fake_steps": 100_000})
+    for id in (first, second):
+        wait_until(lambda id=id: wait_for_state(id, "running").step, limit_s=LIMIT_S)
+    number, other = (runs.get(db, id).job for id in (first, second))
+    assert (number, other) == (f"{number[:-2]}_0", f"{number[:-2]}_1")
+    cluster.ask("scancel", "--batch", "--signal=USR1", number)
+    assert goes_on(db, first, wait_for_state, wait_until).job == number
+    logged = [step for attempt in steps(folder_of(db, first)) for step in attempt]
+    assert logged == list(range(1, len(logged) + 1))
+    assert wait_for_state(second, "running").attempt == 1
+
+
 def records_in(root: Path) -> Path:
     """Make a folder of 40 small pictures with reports in MRM's form."""
     root.mkdir(exist_ok=True)

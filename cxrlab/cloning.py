@@ -46,6 +46,7 @@ def step_of(
         raise Usage(f"{run.id} was not launched here, so there is nothing to launch again")
     settings = dict(told_by_hand(run.command)) | changed
     parent = runs.get(db, run.parent) if run.parent else None
+    start = _given(run.command, "--pretrained")
     return plans.Step(
         method=run.method,
         task=run.task,
@@ -53,8 +54,8 @@ def step_of(
         seed=run.seed if seed is None else seed,
         preset=run.preset,
         overrides=tuple(settings.items()),
-        weights="" if parent else _given(run.command, "--pretrained"),
-        encoder=launch.pretraining_of(parent) if parent else None,
+        weights="" if parent else start,
+        encoder=launch.pretraining_of(parent, start) if parent else None,
         why=f"a clone of {run.id}",
     )
 

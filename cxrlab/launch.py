@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,10 @@ from store import artifacts, mending, runs
 from trainers import catalog
 
 ENCODER = Path("checkpoints/encoder.pt")
+EPOCH = "checkpoints/epoch_{}.pt"
+"""An encoder that a pre-training keeps on its way."""
+
+_OF_EPOCH = re.compile(r"^epoch_(\d+)\.pt$")
 
 
 class Prepared(NamedTuple):
@@ -54,24 +59,34 @@ class Launched(NamedTuple):
     command: list[str]
 
 
-def pretrainings(db: Database) -> list[plans.Pretraining]:
-    """Return the pre-trainings that a fine-tuning may start from, the newest first."""
+def pretrainings(db: Database, named: str = "auto") -> list[plans.Pretraining]:
+    """Return the pre-trainings that a fine-tuning may start from, the newest first.
+
+    Args:
+        db: the registry.
+        named: what `pretrained_named` gave; an epoch that a run has kept comes last.
+    """
+    run_id, at, epoch = named.partition("@")
+    kept = [_kept(runs.get(db, run_id), epoch)] if at and not Path(named).is_absolute() else []
     finished = runs.select(db, states=("succeeded",), task=catalog.PRETRAIN)
     finished.sort(key=lambda run: run.ended or 0.0, reverse=True)
     coming = runs.select(db, states=("queued", "blocked", "running"), task=catalog.PRETRAIN)
     # one that was made elsewhere has left its curves here, and no encoder
-    return [
+    found = [
         pretraining_of(run)
         for run in (*finished, *coming)
         if run.preset != FOREIGN and not _without_encoder(run)
     ]
+    return found + kept
 
 
 def pretrained_named(db: Database, text: str) -> str:
-    """Return `--pretrained` as a plan takes it: `auto`, an absolute path, or a run's id.
+    """Return `--pretrained` as a plan takes it: `auto`, an absolute path, `RUN` or `RUN@EPOCH`.
+
+    What a run has kept of an epoch is there whatever became of the run.
 
     Raises:
-        NotFound: neither a file nor a run is called so.
+        NotFound: neither a file nor a run is called so, or the run has not kept that epoch.
         Usage: the run is no pre-training that is finished or under way.
     """
     if text == "auto":
@@ -79,8 +94,9 @@ def pretrained_named(db: Database, text: str) -> str:
     path = Path(text).expanduser()
     if path.is_file():
         return str(path.resolve())
+    name, _, epoch = text.partition("@")
     try:
-        run = runs.find(db, text)
+        run = runs.find(db, name)
     except runs.NoSuchRun:
         raise NotFound(f"`--pretrained {text}`: neither a run nor a file") from None
     if run.task != catalog.PRETRAIN:
@@ -90,6 +106,8 @@ def pretrained_named(db: Database, text: str) -> str:
             f"`--pretrained {text}`: {run.id} was made elsewhere, and its encoder is not here",
             "name the file of its weights",
         )
+    if "@" in text:
+        return f"{run.id}@{_epoch(run, epoch, text)}"
     if _without_encoder(run):
         raise Usage(
             f"`--pretrained {text}`: the encoder of {run.id} was removed to keep within the budget",
@@ -101,6 +119,23 @@ def pretrained_named(db: Database, text: str) -> str:
             f"`cxrlab resume {run.id}` goes on with it",
         )
     return run.id
+
+
+def _epoch(run: runs.Run, epoch: str, text: str) -> str:
+    """Return an epoch of which a pre-training has kept its encoder.
+
+    Raises:
+        NotFound: it has not.
+    """
+    files = (Path(run.folder) / EPOCH).parent.glob(Path(EPOCH).name.format("*"))
+    kept = sorted(int(found[1]) for file in files if (found := _OF_EPOCH.search(file.name)))
+    if epoch in map(str, kept):
+        return epoch
+    there = ", ".join(map(str, kept))
+    raise NotFound(
+        f"`--pretrained {text}`: {run.id} has kept no epoch `{epoch}`",
+        f"it has {there}" if there else "`cxrlab launch METHOD --set keep_every=N` keeps them",
+    )
 
 
 def _without_encoder(run: runs.Run) -> bool:
@@ -249,10 +284,20 @@ def note_on_oom(db: Database, on_oom: str, launched: Sequence[Launched]) -> None
             mending.begin_anew(db, run.id, on_oom=on_oom)
 
 
-def pretraining_of(run: runs.Run) -> plans.Pretraining:
-    """Return a run as what a fine-tuning starts from."""
+def pretraining_of(run: runs.Run, path: str = "") -> plans.Pretraining:
+    """Return a run as what a fine-tuning starts from, by the path of its encoder where one says."""
+    if found := _OF_EPOCH.search(Path(path).name):
+        return _kept(run, found[1])
     encoder = str(Path(run.folder) / ENCODER)
     return plans.Pretraining(run.id, run.method, run.preset, run.state, encoder, run.recipe)
+
+
+def _kept(run: runs.Run, epoch: str) -> plans.Pretraining:
+    path = Path(run.folder) / EPOCH.format(epoch)
+    # as a trainer names it: another encoder than what became of it
+    recipe = f"{run.recipe}@{path.stem}"
+    facts = (run.id, run.method, run.preset, run.state, str(path), recipe)
+    return plans.Pretraining(*facts, epoch=epoch)
 
 
 def standing(db: Database, run: runs.NewRun) -> runs.Run | None:
@@ -302,7 +347,7 @@ def _new_run(
         parent=encoder.run_id if encoder else None,
         command=programs.command(lab, step, encoder, folder=folder, machine=machine),
         gpus=gpus,
-        needs=(encoder.run_id,) if encoder else (),
+        needs=(encoder.run_id,) if encoder and not encoder.epoch else (),
         backend=backend,
         nodes=nodes,
     )

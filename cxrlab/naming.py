@@ -7,6 +7,7 @@ was rebuilt from its folders has lost no name.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 LAST_OF_THE_LAB = "--threads"
 """The last option that the lab itself gives; what follows it was set by a person."""
@@ -29,10 +30,19 @@ def name(command: Sequence[str], *, longest: int | None = None) -> str:
         command: of the run.
         longest: how many letters to give at most; any number where None.
     """
-    said = " ".join(f"{key}={value}" for key, value in told_by_hand(command))
+    told = [f"{key}={value}" for key, value in told_by_hand(command)]
+    said = " ".join([*_start(command), *told])
     if longest is not None and len(said) > longest:
         return said[: longest - 1] + "…"
     return said
+
+
+def _start(command: Sequence[str]) -> list[str]:
+    """Return the epoch whose encoder a run starts from, where that was kept on the way."""
+    if LAST_OF_THE_LAB not in command or "--pretrained" not in command or "--" in command:
+        return []
+    path = PurePath(command[command.index("--pretrained") + 1])
+    return [path.stem] if path.match("checkpoints/epoch_*.pt") else []
 
 
 def _setting(word: str) -> tuple[str, str]:

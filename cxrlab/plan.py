@@ -45,7 +45,7 @@ class Want:
     preset: str = "paper"
     overrides: Overrides = ()
     pretrained: str = "auto"
-    """`auto`, the id of a pre-training of this lab, or the path of weights."""
+    """`auto`, a pre-training of this lab (`RUN`, or `RUN@EPOCH`), or the path of weights."""
     pretrain_overrides: Overrides = ()
     """Settings of the pre-training that has to come first."""
     again: bool = False
@@ -53,7 +53,7 @@ class Want:
 
 
 class Pretraining(NamedTuple):
-    """A pre-training that the lab has: finished, waiting or under way."""
+    """A pre-training that the lab has: finished, waiting or under way; or what one has kept."""
 
     run_id: str
     method: str
@@ -62,6 +62,13 @@ class Pretraining(NamedTuple):
     encoder: str
     """Path of its encoder, which is not there before it has succeeded."""
     recipe: str
+    epoch: str = ""
+    """Of which epoch the encoder was kept on the way, and so is there whatever becomes of it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called: its run, and the epoch where it was kept on the way."""
+        return f"{self.run_id}@{self.epoch}" if self.epoch else self.run_id
 
 
 @dataclass(frozen=True)
@@ -205,8 +212,8 @@ def _place(steps: dict[Step, int], step: Step) -> int:
 
 def _with_given(want: Want, step: Step, have: Sequence[Pretraining]) -> Step:
     for known in have:
-        if known.run_id == want.pretrained:
-            return replace(step, encoder=known, why=f"starts from {known.run_id}")
+        if known.name == want.pretrained:
+            return replace(step, encoder=known, why=f"starts from {known.name}")
     return replace(step, weights=want.pretrained, why=f"starts from {want.pretrained}")
 
 
@@ -232,7 +239,7 @@ def _with_encoder(
     if not coming and not want.pretrain_overrides:
         for states in (("succeeded",), ("running", "queued", "blocked")):
             for known in have:
-                if (known.method, known.preset) == (want.method, want.preset) and (
+                if (known.method, known.preset, known.epoch) == (want.method, want.preset, "") and (
                     known.state in states
                 ):
                     done = known.state == "succeeded"

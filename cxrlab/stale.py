@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from store.cells import Encoder, Group
     from store.finished import Start
+
+ON_THE_WAY = "checkpoints/epoch_*.pt"
+"""An encoder that is kept while its run goes on, whatever becomes of the run."""
 
 _DIGEST = 8
 """How much of a digest is told."""
@@ -45,7 +49,7 @@ def _of_start(start: Start, encoders: Mapping[str, Encoder], seen: tuple[str, ..
     now = encoders.get(start.run_id)
     if now is None:
         return f"its encoder's run {start.run_id} is gone"
-    if now.state != "succeeded":
+    if now.state != "succeeded" and not PurePath(start.path).match(ON_THE_WAY):
         return f"its encoder's run {start.run_id} is {now.state} by now"
     digest = next((sha for path, sha in now.files if start.path.endswith(path)), "")
     if start.sha256 and digest and digest != start.sha256:

@@ -19,7 +19,7 @@ class Artifact(NamedTuple):
     """A file that a run has named."""
 
     kind: str
-    """`last`, `best` or `encoder` for a checkpoint; `sample` for a picture."""
+    """`last`, `best`, `encoder` or `epoch` for a checkpoint; `sample` for a picture."""
     path: Path
     """The run's folder included."""
     step: int | None

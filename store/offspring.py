@@ -23,10 +23,12 @@ class Offspring(NamedTuple):
     origin: str
     """The pre-training's id."""
     origin_recipe: str
+    step: int | None
+    """At which of its updates the encoder was kept, where that was on the way."""
     loss: float | None
-    """Its held-out loss at the end (nats)."""
+    """Its held-out loss at the end, or at that update (nats)."""
     kept: str | None
-    """SHA-256 of the encoder that it left."""
+    """SHA-256 of the encoder that it left, or kept then."""
     loaded: str | None
     """SHA-256 of what the run started from, if it said so."""
 
@@ -40,9 +42,14 @@ def of_task(db: Database, task: str) -> list[Offspring]:
     families = db.conn.execute(
         """
         select r.seq, r.id, r.method, r.task, r.ratio, r.seed, r.preset, r.recipe, p.id, p.recipe,
-          l.value,
-          (select sha256 from artifacts where run = p.seq and kind = 'encoder'
-           order by saved desc limit 1),
+          e.step,
+          case when e.step is null then l.value else (
+            select v.value from points v join metrics m on m.id = v.metric
+            where v.run = p.seq and m.name = 'val/loss' and v.step <= e.step
+            order by v.step desc limit 1
+          ) end,
+          coalesce(e.sha256, (select sha256 from artifacts where run = p.seq and kind = 'encoder'
+           order by saved desc limit 1)),
           json_extract(r.result, '$.encoder.sha256')
         from runs r
         join runs p on p.id = coalesce(
@@ -54,6 +61,8 @@ def of_task(db: Database, task: str) -> list[Offspring]:
           )
         )
         left join results l on l.run = p.seq and l.metric = 'val/loss'
+        left join artifacts e on e.run = p.seq and e.kind = 'epoch'
+          and e.sha256 = json_extract(r.result, '$.encoder.sha256')
         where r.task = :task and r.state = 'succeeded' and p.task = 'pretrain'
         order by r.created desc, r.seq desc
         """,

@@ -21,6 +21,8 @@ FORMAT = "cxrlab-training-state"
 """Marks a file that training can go on from, as against weights to start from."""
 
 LAST, BEST, ENCODER = "checkpoints/last.pt", "checkpoints/best.pt", "checkpoints/encoder.pt"
+EPOCH = "checkpoints/epoch_{}.pt"
+"""An encoder that is kept on the way, by the epochs it has been trained for."""
 
 
 def save(path: Path, content: dict[str, Any]) -> None:

@@ -116,7 +116,7 @@ class EventLog:
         self.write("progress", done=done, total=total, eta_s=eta_s)
 
     def checkpoint(self, kind_of: str, path: str, *, step: int, sha256: str | None = None) -> None:
-        """Name a checkpoint (`last`, `best`, `encoder`) by its path within the run folder."""
+        """Name a checkpoint (`last`, `best`, `encoder`, `epoch`) by its path in the run folder."""
         self.write("checkpoint", kind_of=kind_of, path=path, step=step, sha256=sha256)
 
     def sample(self, path: str, caption: str) -> None:

@@ -179,7 +179,9 @@ def take_normalisation(
 def _encoder_recipe(path: Path) -> str:
     beside = path.resolve().parent.parent / "config.json"
     if path.parent.name == "checkpoints" and beside.is_file():
-        return str(json.loads(beside.read_text(encoding="utf-8"))["recipe"])
+        recipe = str(json.loads(beside.read_text(encoding="utf-8"))["recipe"])
+        # one that was kept on the way is another encoder than what became of it
+        return f"{recipe}@{path.stem}" if path.match(checkpoints.EPOCH.format("*")) else recipe
     if not path.is_file():
         raise MissingError(f"`pretrained`: {path} does not exist")
     return checkpoints.sha256(path)

@@ -37,6 +37,15 @@ from trainers.training import Training
 logger = logging.getLogger(__name__)
 
 
+class Keep(NamedTuple):
+    """Which weights are kept on the way, beside the last and the best."""
+
+    every: int
+    """Epochs between them."""
+    content: Callable[[nn.Module, int], dict[str, Any]]
+    """What is kept of a model after so many updates."""
+
+
 class Job(NamedTuple):
     """What is trained, on what, and how it is judged on the way."""
 
@@ -57,6 +66,7 @@ class Job(NamedTuple):
     """The shapes of the encoder, stored in each checkpoint, where the configuration lacks them."""
     rate_of: Callable[[str], float] | None = None
     """The share of the learning rate at which a parameter is trained, by its name; None: all."""
+    keep: Keep | None = None
 
 
 class Finished(NamedTuple):
@@ -262,19 +272,20 @@ class Trainer:
         """Write a checkpoint and announce it; all processes wait for its room together.
 
         Returns whether it was written: not where the training was asked to stop meanwhile. What
-        keeps `last.pt` from being written, beside a full disk, is told and is no failure.
+        keeps all but `best.pt` from being written, beside a full disk, is told and is no failure.
         """
 
         def write() -> None:
             try:
                 checkpoints.save(self.folder / name, content)
             except OSError as error:
-                if error.errno in FULL or kind != "last":
+                if error.errno in FULL or kind == "best":
                     raise
                 logger.error("cannot write %s: %s", name, error)
                 self.log.warning(f"checkpoint not written: {error}", path=name)
             else:
-                self.log.checkpoint(kind, name, step=self.step)
+                digest = checkpoints.sha256(self.folder / name) if kind == "epoch" else None
+                self.log.checkpoint(kind, name, step=self.step, sha256=digest)
 
         kept = self.room.keep(
             write,
@@ -309,6 +320,7 @@ class Trainer:
                     self._report(meter.take())
                 if final or self.step % every == 0:
                     self._validate()
+                self._keep_epoch()
                 if distributed.anyone(bool(signals.number), self.device):
                     self.save()
                     raise Stopped(signals.number or signal.SIGTERM)
@@ -447,6 +459,16 @@ class Trainer:
         )
         if self.plateau.scale < before.scale and self.world.first:
             logger.info("%s has stopped improving: learning rate lowered", name)
+
+    def _keep_epoch(self) -> None:
+        """Keep the weights of an epoch that is due; those of the last are the training's result."""
+        keep = self.job.keep
+        epoch, within = divmod(self.step, self.batches.updates_per_epoch)
+        if keep is None or within or epoch % keep.every or self.step == self.batches.total:
+            return
+        self._check_losses(keep=0)
+        content = keep.content(self.judged, self.step)
+        self._keep(checkpoints.EPOCH.format(epoch), content, kind="epoch")
 
     def _keep_best(self) -> None:
         if self.job.select is None:

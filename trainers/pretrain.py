@@ -79,10 +79,15 @@ class Config:
         "", "a tokenizers JSON, or REFERS's `.model`; without it one is trained", recipe=False
     )
     vocab_size: int = option(30000, "word pieces of a tokenizer trained on the reports")
+    keep_every: int = option(
+        0, "epochs between encoders kept on the way, as epoch_N.pt; 0: none", recipe=False
+    )
 
     def __post_init__(self) -> None:
         if self.vocab_size < 100:
             raise ConfigError(f"`vocab_size` is {self.vocab_size}; expected at least 100")
+        if self.keep_every < 0:
+            raise ConfigError(f"`keep_every` is {self.keep_every}; expected 0 or more")
 
 
 def method_module(name: str) -> ModuleType:
@@ -252,6 +257,7 @@ def _pretrain(
     model.to(device)
     held_out = module.items(method_config, records.val, tokenizer, train=False)
     rate_of = getattr(module, "rate_of", None)
+    keep = loop.Keep(config.keep_every, partial(_encoder_of, flat)) if config.keep_every else None
     job = loop.Job(
         model=model,
         train=module.items(method_config, records.train, tokenizer, train=True),
@@ -260,6 +266,7 @@ def _pretrain(
         depth=model.size.depth,
         config=flat,
         rate_of=partial(rate_of, method_config) if rate_of else None,
+        keep=keep,
     )
     finished = loop.Trainer(job, training, world, events).run()
     if world.first:
@@ -398,6 +405,10 @@ def pictures(
         yield reconstructions.save(rebuilt, batch["name"], folder)
 
 
+def _encoder_of(flat: dict[str, Any], model: nn.Module, step: int) -> dict[str, Any]:
+    return weights.encoder_content(model.encoder, model.size, config=flat, step=step)
+
+
 def _conclude(
     folder: Path,
     model: nn.Module,
@@ -408,7 +419,7 @@ def _conclude(
     events: EventLog,
 ) -> None:
     path = folder / checkpoints.ENCODER
-    content = weights.encoder_content(model.encoder, model.size, config=flat, step=finished.step)
+    content = _encoder_of(flat, model, finished.step)
     program.keep(folder, events, lambda: checkpoints.save(path, content))
     digest = checkpoints.sha256(path)
     events.checkpoint("encoder", checkpoints.ENCODER, step=finished.step, sha256=digest)

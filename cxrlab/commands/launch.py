@@ -79,8 +79,9 @@ def launch(
     pretrained: Annotated[
         str,
         typer.Option(
-            metavar="auto|RUN|PATH",
-            help="The encoder to start from: this lab's newest of the method, a run's, a file's.",
+            metavar="auto|RUN|RUN@EPOCH|PATH",
+            help="The encoder to start from: this lab's newest of the method, a run's, one that a "
+            "run has kept on its way (`--set keep_every=N`), a file's.",
             autocompletion=completion.run_ids,
         ),
     ] = "auto",
@@ -124,6 +125,7 @@ def launch(
     where = launching.Where(backend.value if backend else None, nodes)
     with opened(ctx, changes=True) as (lab, db):
         rows = methods_asked(lab, methods)
+        start = launching.pretrained_named(db, pretrained)
         wants = [
             want
             for swept in sweeping.combinations(sets or [], sweeps or [])
@@ -134,11 +136,11 @@ def launch(
                 seeds=numbers("seed", seed) or [0],
                 preset=preset.value if preset else lab.settings.launch.preset,
                 overrides=swept,
-                pretrained=launching.pretrained_named(db, pretrained),
+                pretrained=start,
                 again=again,
             )
         ]
-        plan = plans.plan(wants, launching.pretrainings(db))
+        plan = plans.plan(wants, launching.pretrainings(db, start))
         tell_copy(lab, plan)
         prepared = launching.prepare(lab, db, plan, gpus=number, priority=priority, where=where)
         if on_oom is not None:

@@ -29,6 +29,8 @@ class Checkpoint(NamedTuple):
     """An encoder, how far its loss had fallen, and what came of it."""
 
     run_id: str
+    step: int | None
+    """The update it was kept at, where that was on the way; None for the last."""
     method: str
     stratum: str
     """What its loss may be ranked within."""
@@ -128,9 +130,9 @@ def _reading(
     key: tuple[str, int | None, str, str], every: Sequence[Offspring], *, within: Within
 ) -> Reading:
     fitting = [one for one in every if _same_encoder(one) and one.loss is not None]
-    origins: dict[str, list[Offspring]] = {}
+    origins: dict[tuple[str, int | None], list[Offspring]] = {}
     for one in fitting:  # newest first: of each checkpoint, the newest recipe counts
-        before = origins.setdefault(one.origin, [])
+        before = origins.setdefault((one.origin, one.step), [])
         if not before or before[0].recipe == one.recipe:
             before.append(one)
     points = tuple(_checkpoint(repeats, within=within) for repeats in origins.values())
@@ -147,7 +149,8 @@ def _checkpoint(repeats: Sequence[Offspring], *, within: Within) -> Checkpoint:
     recipe = f"{first.method} {first.origin_recipe[:8]}"
     stratum = first.method if within == "method" else recipe
     value = statistics.fmean(by_seed.values())
-    return Checkpoint(first.origin, first.method, stratum, first.loss or 0.0, value, len(by_seed))
+    told = (first.origin, first.step, first.method, stratum, first.loss or 0.0)
+    return Checkpoint(*told, value, len(by_seed))
 
 
 def lines(readings: Sequence[Reading], *, columns: int) -> list[str]:
@@ -188,6 +191,11 @@ def _notes(readings: Sequence[Reading], *, columns: int) -> list[str]:
         "the interval includes 0",
         correlation.METHOD,
     ]
+    if any(len({p.run_id for p in one.points}) < len(one.points) for one in readings):
+        told.append(
+            "checkpoints of one run, kept on its way, count one by one: they are more alike than "
+            "those of several runs, and the intervals are narrower than they should be"
+        )
     judged = sum(one.over_all.low is not None for one in readings)
     if judged > 1:
         told.append(

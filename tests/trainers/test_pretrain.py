@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainers import checkpoints, weights
+from trainers import checkpoints, finetune, weights
 from trainers.config import ConfigError
 from trainers.pretrain import configure, main
 
@@ -212,3 +212,34 @@ def test_what_a_micro_batch_holds_is_no_part_of_the_recipe() -> None:
     cut = configure([*line, "--micro_batch", "8"]).flat
     assert cut["recipe"] == configure(line).flat["recipe"]
     assert cut["micro_batch"] == 8
+
+
+def test_encoders_kept_on_the_way_are_whole_and_change_nothing(
+    records: Path, tmp_path: Path
+) -> None:
+    ways = {name: tmp_path / name for name in ("kept", "plain")}
+    options = ["--method", "mrm", "--epochs", "3", "--batch_size", "16"]
+    assert main(arguments(records, ways["plain"], *options)) == 0
+    assert main(arguments(records, ways["kept"], *options, "--keep_every", "1")) == 0
+    assert losses(ways["kept"]) == losses(ways["plain"])
+    lines = map(json.loads, (ways["kept"] / "events.jsonl").read_text().splitlines())
+    said = [e for e in lines if e["kind"] == "checkpoint" and e["kind_of"] == "epoch"]
+    # the third is `encoder.pt`
+    assert [e["path"] for e in said] == ["checkpoints/epoch_1.pt", "checkpoints/epoch_2.pt"]
+    folder = ways["kept"] / "checkpoints"
+    assert {path.name for path in folder.glob("epoch_*")} == {"epoch_1.pt", "epoch_2.pt"}
+    states = []
+    for event in said:
+        path = ways["kept"] / event["path"]
+        assert event["sha256"] == checkpoints.sha256(path)
+        assert checkpoints.load(path)["step"] == event["step"]
+        states.append(weights.load_encoder(path)[0]["blocks.11.norm2.weight"])
+    assert not states[0].equal(states[1])
+    # each is another encoder, so that what is fine-tuned from it is no repeat of the rest
+    names = ("epoch_1.pt", "epoch_2.pt", "encoder.pt")
+    assert len({recipe_from(folder / name) for name in names}) == 3
+
+
+def recipe_from(start: Path) -> str:
+    asked = ["--task", "shenzhen", "--method", "mrm", "--preset", "quick"]
+    return str(finetune.configure([*asked, "--pretrained", str(start)]).flat["recipe"])

@@ -1,21 +1,23 @@
 """Is there room on the disk for what a run will save, going by what others like it have saved?
 
-A checkpoint is written beside the one it replaces, so the largest is counted twice. Runs of the
-same recipe tell most; else those of the same method, task and preset do; where none has been,
-nothing is known but that a run folder needs `LEAST`.
+A checkpoint is written beside the one it replaces, so the largest is counted twice. Where no run
+like it has been, nothing is known but that a run folder needs `LEAST`.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlite_utils import Database
 
-from cxrlab import text
-from store import runs
+from cxrlab import likeness, text
+from cxrlab.likeness import Kind, kind_of
+from store import runs, within
 
 LEAST = 4 * 2**20
 """Bytes for configuration, log and events, without which no run is started."""
@@ -26,17 +28,9 @@ LOOKED_AT = 20
 """So many of the newest finished runs of a method and task are looked at."""
 
 
-class Coming(Protocol):
+class Coming(likeness.Coming, Protocol):
     """A run, or one that is to be."""
 
-    @property
-    def method(self) -> str: ...  # noqa: D102
-    @property
-    def task(self) -> str: ...  # noqa: D102
-    @property
-    def preset(self) -> str: ...  # noqa: D102
-    @property
-    def recipe(self) -> str: ...  # noqa: D102
     @property
     def folder(self) -> str: ...  # noqa: D102
 
@@ -46,21 +40,49 @@ class Saved(NamedTuple):
 
     total: int
     largest: int
+    encoder: int = 0
+    """The encoder that the run ended with."""
+    on_the_way: int = 0
+    """Those that it kept before (`keep_every`); part of the total."""
 
 
 class Disk:
     """What finished runs have saved, each kind of run looked at once."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(
+        self, db: Database, configs: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Look into a registry; `configs` are those of runs whose folders are not there yet."""
         self._db = db
-        self._known: dict[tuple[str, str, str, str], Saved | None] = {}
+        self._configs = configs or {}
+        self._known: dict[Kind, Saved | None] = {}
 
     def expected(self, run: Coming) -> Saved | None:
-        """Return what a run like this one saves; None where none has ended well."""
-        key = (run.method, run.task, run.preset, run.recipe)
-        if key not in self._known:
-            self._known[key] = self._look(*key)
-        return self._known[key]
+        """Return what a run like this one saves; None where none has ended well.
+
+        How many encoders it keeps on its way is told by its own configuration.
+        """
+        kind = kind_of(run)
+        if kind not in self._known:
+            self._known[kind] = self._look(kind)
+        like = self._known[kind]
+        if like is None or not like.encoder:
+            return like
+        ours = self._kept_by(run) * like.encoder
+        return like._replace(total=like.total - like.on_the_way + ours, on_the_way=ours)
+
+    def _kept_by(self, run: Coming) -> int:
+        """Return how many encoders a run keeps on its way."""
+        config = self._configs.get(run.folder)
+        if config is None:
+            try:
+                config = json.loads(within.read_text(Path(run.folder), "config.json"))
+            except (OSError, ValueError):
+                return 0
+        every, epochs = config.get("keep_every"), config.get("epochs")
+        if not (isinstance(every, int) and isinstance(epochs, int) and every > 0):
+            return 0
+        return max(epochs - 1, 0) // every if not config.get("steps") else 0
 
     def why_not(self, run: Coming) -> str:
         """Return why the disk does not do for a run; empty where it does."""
@@ -103,12 +125,12 @@ class Disk:
                 found += max(like.total - there, 0)
         return found
 
-    def _look(self, method: str, task: str, preset: str, recipe: str) -> Saved | None:
+    def _look(self, kind: Kind) -> Saved | None:
         ended = runs.select(
-            self._db, states=("succeeded",), method=method, task=task, limit=LOOKED_AT
+            self._db, states=("succeeded",), method=kind.method, task=kind.task, limit=LOOKED_AT
         )
-        alike = [run for run in ended if run.recipe == recipe]
-        for run in (*alike, *(run for run in ended if run.preset == preset)):
+        alike = [run for run in ended if run.recipe == kind.recipe]
+        for run in (*alike, *(run for run in ended if run.preset == kind.preset)):
             saved = saved_in(Path(run.folder))
             if saved.total:
                 return saved
@@ -117,13 +139,15 @@ class Disk:
 
 def saved_in(folder: Path) -> Saved:
     """Return what the checkpoints of a run folder take; nothing where there are none."""
-    sizes = []
+    sizes: dict[str, int] = {}
     try:
         for path in (folder / "checkpoints").iterdir():
-            sizes.append(path.stat().st_size)
+            sizes[path.name] = path.stat().st_size
     except OSError:  # none yet, or one was replaced this very moment
         pass
-    return Saved(sum(sizes), max(sizes, default=0))
+    kept = sum(size for name, size in sizes.items() if fnmatchcase(name, "epoch_*.pt"))
+    largest = max(sizes.values(), default=0)
+    return Saved(sum(sizes.values()), largest, sizes.get("encoder.pt", 0), kept)
 
 
 def free_at(folder: Path) -> int:

@@ -1,8 +1,7 @@
 """How much GPU memory does a run need, going by what others like it have taken?
 
-Runs of the same recipe tell most; else those of the same method, task and preset do. A trainer
-logs the most that its tensors took (`perf/peak_gib`); the context of CUDA, and what lies unused
-between the tensors, come on top.
+A trainer logs the most that its tensors took (`perf/peak_gib`); the context of CUDA, and what lies
+unused between the tensors, come on top.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from typing import NamedTuple, Protocol
 
 from sqlite_utils import Database
 
+from cxrlab import likeness
+from cxrlab.likeness import Kind, kind_of
 from store import peaks
 
 CONTEXT_MIB = 512
@@ -19,17 +20,9 @@ BESIDE_OTHERS = 1.1
 """What a run that shares is given of what was measured: a neighbour must not starve it."""
 
 
-class Coming(Protocol):
+class Coming(likeness.Coming, Protocol):
     """A run, or one that is to be."""
 
-    @property
-    def method(self) -> str: ...  # noqa: D102
-    @property
-    def task(self) -> str: ...  # noqa: D102
-    @property
-    def preset(self) -> str: ...  # noqa: D102
-    @property
-    def recipe(self) -> str: ...  # noqa: D102
     @property
     def gpus(self) -> int: ...  # noqa: D102
     @property
@@ -56,7 +49,7 @@ class Demands:
     def __init__(self, db: Database, *, share: bool) -> None:
         self._db = db
         self._share = share
-        self._known: dict[tuple[str, str, str, str], float | None] = {}
+        self._known: dict[Kind, float | None] = {}
 
     def of(self, run: Coming) -> Demand:
         """Return what a run asks for; only one whose memory is known shares."""
@@ -70,9 +63,7 @@ class Demands:
         return Demand(run.gpus, math.ceil(peak * 1024 * factor) + CONTEXT_MIB, share=share)
 
     def _peak_gib(self, run: Coming) -> float | None:
-        key = (run.method, run.task, run.preset, run.recipe)
-        if key not in self._known:
-            self._known[key] = peaks.peak(
-                self._db, "perf/peak_gib", method=key[0], task=key[1], preset=key[2], recipe=key[3]
-            )
-        return self._known[key]
+        kind = kind_of(run)
+        if kind not in self._known:
+            self._known[kind] = peaks.peak(self._db, "perf/peak_gib", **kind._asdict())
+        return self._known[kind]

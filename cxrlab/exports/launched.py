@@ -39,7 +39,8 @@ def tell_plan(lab: Lab, prepared: Sequence[Prepared], *, as_json: bool) -> None:
 def tell_space(db: Database, prepared: Sequence[Prepared]) -> None:
     """Say roughly what new runs will take of the disk, where earlier ones like them tell."""
     new = [one.run for one in prepared if not one.there]
-    if new and (told := disk.Disk(db).told(new)):
+    configs = {one.run.folder: one.config for one in prepared}
+    if new and (told := disk.Disk(db, configs).told(new)):
         console.say(f"{'it' if len(new) == 1 else 'they'} {told}")
 
 

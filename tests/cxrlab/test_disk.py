@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,36 @@ def test_runs_of_the_same_recipe_tell_before_others_of_the_preset(
 ) -> None:
     saved(10, recipe="a" * 64)
     saved(20, recipe="b" * 64)
-    assert disk.Disk(db).expected(new_run(recipe="a" * 64)) == (10, 10)
-    assert disk.Disk(db).expected(new_run(recipe="c" * 64)) == (20, 20)
+    for recipe, size in (("a" * 64, 10), ("c" * 64, 20)):
+        told = disk.Disk(db).expected(new_run(recipe=recipe))
+        assert told is not None
+        assert (told.total, told.largest) == (size, size)
     assert disk.Disk(db).expected(new_run(preset="paper")) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "encoders"),
+    [
+        ({"keep_every": 50, "epochs": 200, "steps": 0}, 3),  # the fourth is what it ends with
+        ({"keep_every": 60, "epochs": 200, "steps": 0}, 3),
+        ({"keep_every": 0, "epochs": 200, "steps": 0}, 0),
+        ({"keep_every": 50, "epochs": 0, "steps": 400}, 0),
+        ({}, 0),
+    ],
+)
+def test_encoders_kept_on_the_way_are_counted_by_what_a_run_itself_will_keep(
+    db: Any, new_run: Any, saved: Any, config: dict[str, int], encoders: int
+) -> None:
+    folder = Path(saved(7).folder) / "checkpoints"
+    for name, size in (("encoder.pt", 100), ("epoch_9.pt", 100), ("last.pt", 300)):
+        (folder / name).write_bytes(b"0" * size)
+    run = new_run()
+    (Path(run.folder) / "config.json").write_text(json.dumps(config))
+    expected = 407 + 100 * encoders
+    for known in (disk.Disk(db), disk.Disk(db, {run.folder: config})):
+        told = known.expected(run)
+        assert told is not None
+        assert (told.total, told.largest) == (expected, 300)
 
 
 def test_a_run_waits_for_the_disk_and_starts_when_there_is_room(

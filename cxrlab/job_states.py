@@ -170,7 +170,7 @@ def _over(job: JobEvidence) -> Verdict:
     if state == "CANCELLED":
         return Verdict("stopped", f"job {job.number} was cancelled in Slurm")
     if state == "TIMEOUT":
-        return Verdict("lost", "Slurm ended it at its time limit before it had saved")
+        return Verdict("lost", states.OUT_OF_TIME)
     if state == "NODE_FAIL":
         return Verdict("lost", f"{nodes} failed")
     if state == "BOOT_FAIL":

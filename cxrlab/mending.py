@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from cxrlab import job
 from cxrlab.advice import NO_MEMORY
 from cxrlab.settings import LaunchSettings
-from cxrlab.states import FOLDER_GONE, Verdict
+from cxrlab.states import FOLDER_GONE, OUT_OF_TIME, Verdict
 from store.mending import Mending
 from store.runs import Run
 from trainers import catalog
@@ -84,6 +84,8 @@ def _stalled(run: Run, known: Mending) -> Mend:
 
 def _lost(run: Run, verdict: Verdict, known: Mending, *, most: int, now: float) -> Mend:
     lived = run.started is not None and now - run.started >= LIVED_S
+    # one that could not save in all its time may get no further next time, however long that is
+    lived = lived and verdict.reason != OUT_OF_TIME
     losses = 1 if lived else known.losses + 1
     if losses > most:
         reason = f"{verdict.reason}; lost {_times(losses)}, and not started again by itself"

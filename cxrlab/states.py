@@ -21,6 +21,7 @@ STALLED = "stalled"
 PAUSED = "paused"
 """How the reason of a running run begins that waits for room on the disk."""
 
+OUT_OF_TIME = "Slurm ended it at its time limit before it had saved"
 ALONE = "its runner is gone"
 FROZEN = "frozen by a signal (SIGSTOP)"
 FOLDER_GONE = "its folder is gone"

@@ -16,7 +16,7 @@ from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab, find_lab
 from cxrlab.settings import LaunchSettings
-from cxrlab.states import Verdict
+from cxrlab.states import OUT_OF_TIME, Verdict
 from store import mending as kept
 from store import queue, results, runs
 from store.mending import Mending
@@ -65,6 +65,13 @@ def test_a_run_that_is_lost_again_and_again_is_left_to_a_person(new_run: Make) -
 def test_losses_are_counted_anew_after_an_attempt_that_lived(new_run: Make) -> None:
     run = new_run()._replace(started=NOW - 2 * mending.LIVED_S)
     assert decided(run, LOST, Mending(losses=3)).known.losses == 1
+
+
+def test_a_run_whose_time_is_always_too_short_is_left_to_a_person(new_run: Make) -> None:
+    run = new_run()._replace(started=NOW - 12 * mending.LIVED_S)
+    out_of_time = Verdict("lost", OUT_OF_TIME)
+    assert decided(run, out_of_time, Mending(losses=2)).back
+    assert not decided(run, out_of_time, Mending(losses=3)).back
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from cxrlab import text
 from cxrlab.harmless import harmless
 from cxrlab.tui import sentences, telling, words
-from cxrlab.tui.widgets.table import Column, Part, Row
+from cxrlab.tui.grouping import Group
+from cxrlab.tui.widgets.table import Column, Part, Row, Span
 from cxrlab.tui.words import tr
 from store.results import Result
 from store.runs import Run
@@ -173,3 +174,11 @@ def gauge(share: float | None, *, state: str, width: int = 4) -> list[Part]:
     full = round(max(0.0, min(1.0, share)) * width)
     style = "running" if state == "running" else "dim"
     return [("█" * full, style), ("░" * (width - full), "dim"), (f"{share * 100:4.0f}%", style)]
+
+
+def group_head(group: Group, by: str) -> Span:
+    """Return the line over the runs of a group."""
+    name = sentences.state(group.key) if by == "state" else harmless(group.key)
+    sign = "▸" if group.closed else "▾"
+    count = words.counted(group.runs, "run")
+    return Span([(f"{sign} ", "dim"), (name, "strong"), (f"  {count}", "dim")])

@@ -10,10 +10,10 @@ from rich.cells import cell_len
 
 from cxrlab.lab import Lab
 from cxrlab.tui import acting, remembered, telling
+from cxrlab.tui.run_list import FIRST
 from cxrlab.tui.screens import runs as runs_screen
 from cxrlab.tui.screens.question import Question
 from cxrlab.tui.screens.run import RunScreen
-from cxrlab.tui.screens.runs import FIRST
 from cxrlab.tui.widgets.table import AROUND, Table
 from store import runs
 from store.db import open_store

@@ -122,7 +122,8 @@ def processors(lab: Lab | None) -> Finding:
     if lab is None:
         return Finding("cpu", "ok", have)
     launch = lab.settings.launch
-    said = f"{have}; {text.plural(launch.cpu_slots, 'run')} at once, {launch.threads} threads each"
+    said = f"{have}; {text.plural(launch.cpu_slots, 'run')} at once, "
+    said += f"{text.plural(launch.threads, 'thread')} each"
     if launch.cpu_slots * launch.threads > cores():
         fix = f"set `threads = {max(1, cores() // launch.cpu_slots)}` in {lab.settings_file}"
         return Finding("cpu", "warning", f"{said}: more than there are", fix)

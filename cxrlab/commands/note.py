@@ -55,7 +55,7 @@ def note(
     `cxrlab note show 3` tells one in full, `cxrlab note drop 3` removes it for good. Numbers are
     never given to another entry.
     """
-    from cxrlab import console
+    from cxrlab import console, text
     from store import notes
 
     asked = entries.asked(words, ("show", "drop"), "cxrlab note")
@@ -84,7 +84,8 @@ def note(
         for line in entries.listing(found[:most], columns=console.width()):
             console.fact(line)
         if most is not None and len(found) > most:
-            console.say(f"{len(found) - most} older ones are not shown; `--limit 0` shows all")
+            left = text.plural(len(found) - most, "older one")
+            console.say(f"{left} not shown; `--limit 0` shows all")
 
 
 def nothing(subject: str | None, find: str | None) -> str:

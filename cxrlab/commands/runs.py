@@ -58,7 +58,7 @@ def runs(
 
     A line below a run says why it is in its state, where there is something to say.
     """
-    from cxrlab import console, lagging
+    from cxrlab import console, lagging, text
     from cxrlab.errors import unknown_name
     from cxrlab.exports import facts
     from store import runs as store_runs
@@ -96,12 +96,13 @@ def runs(
     if not everything:
         console.say("no runs yet; `cxrlab launch mrm --task siim --ratio 10` queues the first")
     elif not found:
-        console.say(f"none of the {everything} runs fits; `cxrlab runs` lists them")
+        console.say(f"none of {text.plural(everything, 'run')} fits; `cxrlab runs` lists them")
     else:
         for line in listing(found, behind, tagged, columns=console.width(), now=time.time()):
             console.fact(line)
         if len(found) < fitting:
-            console.say(f"{fitting - len(found)} older ones are not shown; `--limit 0` shows all")
+            left = text.plural(fitting - len(found), "older one")
+            console.say(f"{left} not shown; `--limit 0` shows all")
     if asleep and not as_json:
         console.say(f"{asleep} in the queue and no agent to start them; `cxrlab agent start`")
 

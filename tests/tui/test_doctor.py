@@ -4,9 +4,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
 from cxrlab.checkup import Finding
 from cxrlab.lab import Lab
-from cxrlab.tui.screens.doctor import DoctorScreen
+from cxrlab.tui import words
+from cxrlab.tui.screens.doctor import DoctorScreen, Looked, title_of
 from cxrlab.tui.widgets.table import Table
 
 Wait = Callable[..., Any]
@@ -37,6 +40,23 @@ async def test_each_thing_is_shown_as_soon_as_it_was_looked_at(
         await until(pilot, lambda: "✗ missing disk" in shown(app))
         await until(pilot, lambda: "✗ 1 missing   ✓ 1 ok" in shown(app))
         assert "looking" not in shown(app)
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", ("✗ 1 missing   ! 2 warnings   ✓ 1 ok", "! 1 warning   · 2 notes")),
+        ("zh", ("✗ 1 项缺失   ! 2 条警告   ✓ 1 项正常", "! 1 条警告   · 2 条提示")),
+    ],
+)
+def test_the_title_counts_in_words(language: str, said: tuple[str, str]) -> None:
+    note = Finding("weights", "note", "not there")
+    words.speak(language)
+    titles = [
+        title_of(Looked(found, over=True)).plain.strip()
+        for found in ((WARNING, FAULT, WELL, WARNING), (note, WARNING, note))
+    ]
+    assert titles == list(said)
 
 
 async def test_n_goes_to_the_next_fault_and_y_copies_what_fixes_it(

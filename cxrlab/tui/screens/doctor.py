@@ -19,7 +19,7 @@ from textual.widgets import Static
 from cxrlab.checkup import SIGNS, Finding, Level
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import sentences
+from cxrlab.tui import sentences, words
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
@@ -164,12 +164,21 @@ def title_of(looked: Looked) -> Text:
         number = sum(finding.level == level for finding in looked.found)
         if number:
             style = "bold" if level in ("missing", "warning") else ""
-            said.append(f"{SIGNS[level]} {number} {tr(level, 'level')}", style).append("   ")
+            said.append(f"{SIGNS[level]} {counted(level, number)}", style).append("   ")
     if looked.trouble:
         said.append(f"{SIGNS['missing']} {harmless(looked.trouble)}", "bold")
     elif not looked.over:
         said.append(tr("looking …"), "dim")
     return said
+
+
+def counted(level: Level, number: int) -> str:
+    """Return how many things are so well or ill: `1 warning`, `2 warnings`, `5 ok`."""
+    if level == "warning":
+        return words.counted(number, "warning")
+    if level == "note":
+        return words.counted(number, "note")
+    return tr("{n} ok" if level == "ok" else "{n} missing").format(n=number)
 
 
 def columns_of() -> list[Column]:

@@ -34,6 +34,9 @@ WORDS: dict[str, str] = {
     "{n} GPU": "{n} 块显卡",
     "{n} CPU slot": "{n} 个 CPU 槽位",
     "{n} warning": "{n} 条警告",
+    "{n} note": "{n} 条提示",
+    "{n} ok": "{n} 项正常",
+    "{n} missing": "{n} 项缺失",
     "{span} ago": "{span} 前",
     "just now": "刚刚",
     # heads of columns

@@ -50,6 +50,30 @@ async def test_help_names_every_key_of_the_screen(
         await until(pilot, lambda: app.screen.title == place)
 
 
+@pytest.mark.parametrize(
+    ("place", "right", "left", "own"),
+    [
+        ("grid", "→ L ", "← h H ", "l  Launch what this cell needs"),
+        ("runs", "→ l L ", "← h H ", ""),
+        ("queue", "→ l L ", "← H ", "h Hold the run, or let it go"),
+    ],
+)
+async def test_a_letter_of_hjkl_with_a_use_of_its_own_moves_with_shift_and_the_help_says_so(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, place: str, right: str, left: str,
+    own: str,
+) -> None:  # fmt: skip
+    app = make_app(full_lab)
+    async with app.run_test(size=(100, 60)) as pilot:
+        await pilot.press(str(list(SCREENS).index(place) + 1))
+        await until(pilot, lambda: app.screen.title == place)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, Help) and "Keys" in shown(app))
+        said = " ".join(shown(app).split())
+        assert f"{right}To the right; with Shift where `l` does something else." in said
+        assert f"{left}To the left; with Shift where `h` does something else." in said
+        assert " ".join(own.split()) in said
+
+
 async def test_q_quits(full_lab: Lab, make_app: Wait, until: Wait) -> None:
     app = make_app(full_lab)
     async with app.run_test(size=(80, 24)) as pilot:

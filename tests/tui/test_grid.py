@@ -24,8 +24,8 @@ def at(app: Any) -> tuple[str, str, int | None]:
     ("keys", "row", "column"),
     [
         ("right right down", 1, 3),
-        ("w w j", 1, 3),
-        ("w w w h b j j k", 1, 2),
+        ("L L j", 1, 3),
+        ("L L L h H j j k", 1, 2),
         ("G", 2, 1),
         ("G g", 0, 1),
         ("left up", 0, 1),

@@ -517,5 +517,5 @@ async def test_a_setting_in_which_runs_differ_can_be_a_column(
         await until(pilot, lambda: any(n == "set:lr" for n in app.screen._names))
         await pilot.press("G", "space", "enter")
         await until(pilot, lambda: app.screen.query_one(Table).columns[-1].title == "lr")
-        await pilot.press(*["right"] * 4)
+        await pilot.press(*["right", "l"] * 2)
         await until(pilot, lambda: "0.00077" in shown(app))

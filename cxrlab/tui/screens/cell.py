@@ -70,7 +70,7 @@ class CellScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TopBar("cell", lab=self._lab.root.name)
         yield Static(id="cell-title", classes="detail")
-        yield Table(cursor="row", frozen=2, id="behind")
+        yield Table(cursor="row", frozen=2, id="behind", without="l")
         yield Static(id="detail", classes="detail")
         with Vertical(id="foot"):
             yield GpuStrip()

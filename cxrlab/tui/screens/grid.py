@@ -94,7 +94,7 @@ class GridScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TopBar("grid", lab=self._lab.root.name)
         yield Static(id="welcome")
-        yield Table(cursor="cell", frozen=1, id="grid")
+        yield Table(cursor="cell", frozen=1, id="grid", without="l")
         yield Static(id="now")
         yield Static(id="detail", classes="detail")
         with Vertical(id="foot"):
@@ -136,7 +136,9 @@ class GridScreen(Screen[None]):
         ]
         table = self.query_one(Table)
         table.show(columns_of(view.grid, rows), rows, count=len(rows))
-        table.styles.height = table.virtual_size.height + 1  # and the scrollbar's line
+        self.set_class(not view.runs, "-new")
+        all_of_it = table.virtual_size.height + 1  # and the scrollbar's line
+        table.styles.height = all_of_it if view.runs else "1fr"
         now = telling.now(
             view.under_way,
             view.ended,

@@ -47,8 +47,7 @@ class QueueScreen(Screen[None]):
         Binding("J,shift+down", "move(1)", "Down", tooltip="Let the run change places downwards."),
         Binding("f", "first", "First", tooltip="Put the run before all others."),
         Binding("F", "last", "Last", tooltip="Put the run behind all others."),
-        # before the table's, where h goes left
-        Binding("h", "hold", "Hold/let go", priority=True, tooltip="Hold the run, or let it go."),
+        Binding("h", "hold", "Hold/let go", tooltip="Hold the run, or let it go."),
         Binding("s", "stop", "Stop", tooltip="Stop the run; asks first."),
     ]
 
@@ -69,7 +68,7 @@ class QueueScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TopBar("queue", lab=self._lab.root.name)
         yield Static(id="queue-title", classes="line quiet")
-        yield Table(cursor="row", frozen=2, id="queue")
+        yield Table(cursor="row", frozen=2, id="queue", without="h")
         yield Static(id="detail", classes="detail")
         with Vertical(id="foot"):
             yield GpuStrip()

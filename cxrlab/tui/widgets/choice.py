@@ -20,7 +20,7 @@ class Choice(Widget, can_focus=True):
     COMPONENT_CLASSES = {"choice--on", "choice--off"}
     BINDINGS = [
         Binding("left,h", "turn(-1)", "Before", show=False, tooltip="The choice before."),
-        Binding("right,space", "turn(1)", "Next", show=False, tooltip="The next choice."),
+        Binding("right,l,space", "turn(1)", "Next", show=False, tooltip="The next choice."),
     ]
 
     index: reactive[int] = reactive(0)

@@ -57,7 +57,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("pageup,ctrl+b", "pages(-1)", "Page up", show=False),
         Binding("pagedown,ctrl+f", "pages(1)", "Page down", show=False),
         Binding("left,h", "columns(-8)", "Left", show=False),
-        Binding("right", "columns(8)", "Right", show=False),
+        Binding("right,l", "columns(8)", "Right", show=False),
         Binding("home,g", "top", "Top", show=False, tooltip="The first line held."),
         Binding("end,G", "follow", "End", show=False, tooltip="To the end, and follow it."),
     ]

@@ -69,8 +69,20 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
     BINDINGS = [
         Binding("up,k", "move(-1, 0)", "Up", show=False),
         Binding("down,j", "move(1, 0)", "Down", show=False),
-        Binding("left,h,b", "move(0, -1)", "Left", show=False),
-        Binding("right,w", "move(0, 1)", "Right", show=False),
+        Binding(
+            "left,h,H",
+            "move(0, -1)",
+            "Left",
+            show=False,
+            tooltip="To the left; with Shift where `h` does something else.",
+        ),
+        Binding(
+            "right,l,L",
+            "move(0, 1)",
+            "Right",
+            show=False,
+            tooltip="To the right; with Shift where `l` does something else.",
+        ),
         Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False),
         Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False),
         Binding("home,g", "go_to(0)", "First", show=False),
@@ -102,9 +114,17 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         column: int
 
     def __init__(
-        self, *, cursor: Literal["cell", "row"] = "row", frozen: int = 1, id: str | None = None
+        self,
+        *,
+        cursor: Literal["cell", "row"] = "row",
+        frozen: int = 1,
+        id: str | None = None,
+        without: str = "",
     ) -> None:
+        """Leave the letters `without` to the screen, which has uses of its own for them."""
         super().__init__(id=id)
+        for letter in without:
+            del self._bindings.key_to_bindings[letter]
         self.columns: tuple[Column, ...] = ()
         self.count = 0
         self.empty = ""

@@ -42,6 +42,8 @@ WORDS: dict[str, str] = {
     "Down": "向下",
     "Left": "向左",
     "Right": "向右",
+    "To the left; with Shift where `h` does something else.": "向左；`h` 另有用处时按住 Shift。",
+    "To the right; with Shift where `l` does something else.": "向右；`l` 另有用处时按住 Shift。",
     "A line up.": "上移一行。",
     "A line down.": "下移一行。",
     "Page up": "上一屏",

@@ -61,24 +61,33 @@ def asked(words: Sequence[str] | None, actions: Sequence[str], command: str) -> 
 
 
 def about_of(db: Database, name: str) -> str:
-    """Return what an entry is about by its one name: a run's id, or a cell as `mrm:siim:10`.
+    """Return what an entry is about by its one name.
+
+    A run's id, a cell as `mrm:siim:10`, a method or a task.
 
     Raises:
-        NoSuchRun: it is neither; an id that entries are about may be that of a run long gone.
+        NoSuchRun: it is none; an id that entries are about may be that of a run long gone.
         AmbiguousRun: several runs begin so.
         NotFound: a cell of a method or task that is not known.
         Usage: a ratio that is none.
     """
     from store import notes, runs
 
-    if ":" in name:
-        return cell_word(name)
+    if ":" in name or "/" in name:
+        return cell_word(name.replace("/", ":"))
+    if is_of_catalog(name):
+        return name
     try:
         return runs.find(db, name).id
     except runs.NoSuchRun:
         if not notes.select(db, about=name):
             raise
         return name
+
+
+def is_of_catalog(name: str) -> bool:
+    """Tell whether a method or a task is called so."""
+    return name in METHODS or name in TASKS or name == PRETRAIN
 
 
 def cell_word(name: str) -> str:
@@ -233,5 +242,16 @@ def folded(said: str, *, columns: int) -> list[str]:
 
 
 def about_names(ctx: typer.Context, incomplete: str) -> completion.Offer:
-    """Return what an entry can be about and begins so: runs, and methods to begin a cell with."""
-    return completion.run_ids(ctx, incomplete) + completion.methods(incomplete)
+    """Return what an entry can be about and begins so: runs, methods, tasks and cells."""
+    return completion.run_ids(ctx, incomplete) + [(name, "") for name in named(incomplete)]
+
+
+def named(incomplete: str) -> list[str]:
+    """Return the methods and tasks that begin so; behind a method and `:` its cells."""
+    method, colon, rest = incomplete.partition(":")
+    if not colon:
+        return [name for name in (*METHODS, *TASKS, PRETRAIN) if name.startswith(incomplete)]
+    if method not in METHODS:
+        return []
+    cells = [PRETRAIN, *TASKS, *(f"{name}:{n}" for name, e in TASKS.items() for n in e.ratios)]
+    return [f"{method}:{cell}" for cell in cells if cell.startswith(rest)]

@@ -38,7 +38,7 @@ class NewEntry(NamedTuple):
     """The notebook's file name; empty for what was typed here."""
     line: int | None = None
     about: str = ""
-    """A run's id or a cell; empty for none."""
+    """A run's id, a cell, a method or a task; empty for none."""
 
 
 class Entry(NamedTuple):
@@ -143,17 +143,21 @@ def change_state(db: Database, number: int, state: str) -> Entry:
         return get(db, number)
 
 
-def rewrite(db: Database, number: int, text: str) -> Entry:
+def rewrite(db: Database, number: int, text: str, about: str | None = None) -> Entry:
     """Change the words of an entry and return it; its notebook's next import leaves them alone.
+
+    Where `about` is given, that changes as well.
 
     Raises:
         NoSuchEntry: there is no such entry.
         StoreError: there are no words.
     """
     with writing(db):
-        _check(NewEntry(get(db, number).kind, text))
+        before = get(db, number)
+        _check(NewEntry(before.kind, text))
         db.conn.execute(
-            "update entries set text = :text where id = :id", {"id": number, "text": text}
+            "update entries set text = :text, about = :about where id = :id",
+            {"id": number, "text": text, "about": before.about if about is None else about},
         )
         return get(db, number)
 

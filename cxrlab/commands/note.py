@@ -32,9 +32,9 @@ def note(
     about: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN|CELL",
-            help="What it is about: a run, or a cell such as `mrm:siim:10`. Without a text: list "
-            "what was written about it.",
+            metavar="RUN|CELL|NAME",
+            help="What it is about: a run, a cell such as `mrm:siim:10`, a method or a task. "
+            "Without a text: list what was written about it.",
             autocompletion=entries.about_names,
         ),
     ] = None,

@@ -34,8 +34,8 @@ def todo(
     about: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN|CELL",
-            help="What it is about: a run, or a cell such as `mrm:siim:10`.",
+            metavar="RUN|CELL|NAME",
+            help="What it is about: a run, a cell such as `mrm:siim:10`, a method or a task.",
             autocompletion=entries.about_names,
         ),
     ] = None,

@@ -93,6 +93,13 @@ class CxrlabApp(Doing):
         Binding("5", "switch_mode('notes')", "Notes", show=False, tooltip="Todos, ideas, notes."),
         Binding("6", "switch_mode('doctor')", "Doctor", show=False, tooltip="What is missing."),
         Binding(
+            "a",
+            "note",
+            "Note",
+            show=False,
+            tooltip="Write down a todo, an idea or a note about what is under the cursor.",
+        ),
+        Binding(
             "t",
             "turn_theme",
             "Theme",
@@ -265,6 +272,14 @@ class CxrlabApp(Doing):
     def _open_run(self, message: messages.OpenRun) -> None:
         self.push_screen(RunScreen(self.lab, message.run_id, clock=self.clock))
 
+    @on(messages.OpenRuns)
+    async def _open_runs(self, message: messages.OpenRuns) -> None:
+        await self.switch_mode("runs")
+        while len(self.screen_stack) > 1:
+            await self.pop_screen()
+        if isinstance(self.screen, RunsScreen):
+            self.screen.narrow(message.typed)
+
     @on(messages.OpenCell)
     def _open_cell(self, message: messages.OpenCell) -> None:
         self.push_screen(CellScreen(self.lab, message.cell, clock=self.clock))
@@ -288,6 +303,10 @@ class CxrlabApp(Doing):
         self.push_screen(Page(message.title, message.work))
 
     # -- keys
+
+    def action_note(self, kind: str = "note") -> None:
+        about = getattr(self._top(), "subject", "")
+        self.post_message(messages.OpenNoteForm(None, kind, about))
 
     def action_keys(self) -> None:
         screen = self.screen

@@ -29,6 +29,12 @@ def mark_of(cell: grid.Cell) -> Mark:
     return (cell.method, cell.task, cell.ratio, cell.metric)
 
 
+def name_of(cell: grid.Cell) -> str:
+    """Return what notes call a cell, whichever metric it is of: `mrm:siim:10`."""
+    ratio = [] if cell.ratio is None else [str(cell.ratio)]
+    return ":".join([cell.method, cell.task, *ratio])
+
+
 def what(place: Mark) -> str:
     """Return a cell in words: `mrm siim 10 % Dice`."""
     method, task, ratio, metric = place

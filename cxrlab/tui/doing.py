@@ -20,7 +20,7 @@ from cxrlab.lab import Lab
 from cxrlab.tui import acting, errands, lists, messages, reading, sentences, telling, words
 from cxrlab.tui.screens.choose import Choose
 from cxrlab.tui.screens.errand import ErrandScreen
-from cxrlab.tui.screens.note import NoteForm
+from cxrlab.tui.screens.note import NoteForm, Written
 from cxrlab.tui.screens.question import Question
 from cxrlab.tui.words import tr
 from store.db import StoreError
@@ -101,20 +101,21 @@ class Doing(App[str]):
     def _open_note_form(self, message: messages.OpenNoteForm) -> None:
         entry = message.entry
         if entry is None:
-            form = NoteForm(tr("Write down"), message.kind)
+            form = NoteForm(self.lab, tr("Write down"), Written(message.kind, "", message.about))
         else:
             title = tr("Edit {entry}").format(entry=f"{tr(entry.kind)} {entry.id}")
-            form = NoteForm(title, entry.kind, entry.text, fixed=True)
+            before = Written(entry.kind, entry.text, entry.about)
+            form = NoteForm(self.lab, title, before, fixed=True)
         self.push_screen(form, lambda answer: self._write_note(entry, answer))
 
-    def _write_note(self, entry: Entry | None, answer: tuple[str, str] | None) -> None:
+    def _write_note(self, entry: Entry | None, answer: Written | None) -> None:
         if answer is None:
             return
-        kind, written = answer
+        kind, written, about = answer
         if entry is None:
-            self._act(lambda db: lists.add_note(db, kind, written, at=self.clock()), "")
+            self._act(lambda db: lists.add_note(db, kind, written, about, at=self.clock()), "")
         else:
-            self._act(lambda db: lists.rewrite_note(db, entry, written), "")
+            self._act(lambda db: lists.rewrite_note(db, entry, written, about), "")
 
     @on(messages.AskToDrop)
     def _ask_to_drop(self, message: messages.AskToDrop) -> None:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import agent
+from cxrlab import agent, entries
 from cxrlab.lab import Lab
 from cxrlab.refresh import TURN
-from cxrlab.tui import reading
-from store import notes, queue
+from cxrlab.tui import reading, telling
+from cxrlab.tui.words import tr
+from store import notes, queue, runs
 from store.notes import Entry, NewEntry
 from store.runs import Run
+from trainers.catalog import METHODS, PRETRAIN, TASKS
 
 KINDS: dict[str, tuple[str, ...]] = {
     "all": (),
@@ -84,11 +87,48 @@ def hold_or_release(lab: Lab, db: Database, run: Run) -> None:
         agent.ensure_agent(lab)
 
 
-def add_note(db: Database, kind: str, text: str, *, at: float) -> None:
+class Subject(NamedTuple):
+    """What an entry can be about, by its one name and in words."""
+
+    name: str = ""
+    said: str = ""
+
+
+def find_subject(lab: Lab, typed: str) -> Subject:
+    """Return what a person means by `typed`; nothing typed is nothing.
+
+    Raises:
+        NotFound: no method or task is called so.
+        StoreError: no run, or several.
+        Usage: it is no cell.
+    """
+    if not typed.strip():
+        return Subject("", tr("nothing in particular"))
+    with reading.registry(lab) as db:
+        name = entries.about_of(db, typed.strip())
+        with suppress(runs.NoSuchRun):
+            return Subject(name, telling.name(runs.get(db, name)))
+    if name in METHODS:
+        return Subject(name, tr("the method {what}").format(what=METHODS[name].title))
+    if entries.is_of_catalog(name):
+        title = tr(PRETRAIN) if name == PRETRAIN else TASKS[name].title
+        return Subject(name, tr("the task {what}").format(what=title))
+    return Subject(name, tr("a cell of the grid") if ":" in name else tr("a run that is gone"))
+
+
+def begun_so(lab: Lab, typed: str) -> str:
+    """Return the first name that begins as `typed` and an entry can be about; empty for none."""
+    known = entries.named(typed)
+    if not known and typed.isalnum():
+        known = [run.id for run in reading.read_named(lab, typed, 1)]
+    return next((name for name in known if name.startswith(typed)), "")
+
+
+def add_note(db: Database, kind: str, text: str, about: str, *, at: float) -> None:
     """Write down an entry, dated now; todos and ideas begin open."""
     written = time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
     state = "open" if kind in TICKED else ""
-    notes.add(db, NewEntry(kind, text, state=state, written=written))
+    notes.add(db, NewEntry(kind, text, state=state, written=written, about=about))
 
 
 def tick(db: Database, entry: Entry) -> None:
@@ -96,9 +136,9 @@ def tick(db: Database, entry: Entry) -> None:
     notes.change_state(db, entry.id, "open" if entry.state == "done" else "done")
 
 
-def rewrite_note(db: Database, entry: Entry, text: str) -> None:
-    """Change the words of an entry."""
-    notes.rewrite(db, entry.id, text)
+def rewrite_note(db: Database, entry: Entry, text: str, about: str) -> None:
+    """Change the words of an entry, and what it is about."""
+    notes.rewrite(db, entry.id, text, about)
 
 
 def drop_note(db: Database, entry: Entry) -> None:

@@ -135,6 +135,15 @@ class OpenNoteForm(Message):
 
     entry: Entry | None
     kind: str
+    about: str = ""
+    """What a new entry is about, unless that is changed in the form."""
+
+
+@dataclass
+class OpenRuns(Message):
+    """Show the runs that fit a filter."""
+
+    typed: str
 
 
 @dataclass

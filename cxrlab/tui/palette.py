@@ -134,8 +134,8 @@ def commands(app: CxrlabApp, screen: Any) -> Iterator[Command]:
     for kind in ("note", "todo", "idea"):
         yield Command(
             f"{tr('Write down')}: {tr(kind)}",
-            tr("in the lab's notes"),
-            posts(messages.OpenNoteForm(None, kind)),
+            tr("about what is under the cursor"),
+            partial(app.action_note, kind),
         )
     for name in themes.THEMES:
         title = themes.title(name)

@@ -349,16 +349,17 @@ def read_cell(lab: Lab, place: tuple[str, str, int | None, str]) -> CellView:
 
 
 def find_cell(lab: Lab, named: str) -> grid.Cell:
-    """Return the first cell of the grid that notes call `METHOD:TASK` or `METHOD:TASK:RATIO`.
+    """Return the first cell of the grid that notes call `METHOD:TASK`, `:RATIO` and `:METRIC`.
 
     Raises:
         NotFound: the grid does not show it.
     """
     with registry(lab) as db:
         shown = cells.read_grid(db, lab.settings.grid)
+    method, task, *rest = named.split(":")
     for cell in shown.cells():
-        ratio = [] if cell.ratio is None else [str(cell.ratio)]
-        if named == ":".join([cell.method, cell.task, *ratio]):
+        narrower = {str(cell.ratio), cell.metric}
+        if (cell.method, cell.task) == (method, task) and narrower.issuperset(rest):
             return cell
     raise NotFound(f"the grid has no cell `{named}`", "`[grid]` in cxrlab.toml says what it has")
 

@@ -252,6 +252,19 @@ class RunList(Screen[None]):
         else:
             self.action_fold()
 
+    def narrow(self, typed: str) -> None:
+        """Filter by `typed`, as if a person had."""
+        self.query_one(Input).value = typed
+        self.query_one(Table).focus()
+
+    @property
+    def subject(self) -> str:
+        """What a note that is begun here is about."""
+        row = self.selected
+        if isinstance(row, Run):
+            return row.id
+        return row.key if row is not None and self._by != "state" else ""
+
     def action_filter(self) -> None:
         self.query_one(Input).focus()
 

@@ -139,6 +139,21 @@ def test_a_note_is_about_a_run_or_a_cell(told: Any, say: Any, new_run: Any) -> N
 
 
 @pytest.mark.parametrize(
+    ("name", "about"),
+    [
+        ("mrm", "mrm"),
+        ("mrm+hog", "mrm+hog"),
+        ("siim", "siim"),
+        ("pretrain", "pretrain"),
+        ("mrm/siim/10/Dice", "mrm:siim:10:Dice"),
+    ],
+)
+def test_a_note_is_about_a_method_or_a_task_as_well(told: Any, name: str, about: str) -> None:
+    assert told("note", "text", "--about", name)["about"] == about
+    assert texts(told("note", "--about", about)) == ["text"]
+
+
+@pytest.mark.parametrize(
     ("name", "code", "said"),
     [
         ("zzzzzz", 3, "no run"),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from textual.widgets import Input
 
 from cxrlab.lab import Lab
 from cxrlab.tui.screens.cell import CellScreen
@@ -140,13 +141,113 @@ async def test_the_form_has_a_kind_and_refuses_nothing(
         await until(pilot, lambda: isinstance(app.screen.focused, Words))
         await pilot.press("space", "enter")
         await until(pilot, lambda: "an entry needs words" in shown(app))
-        await pilot.press(*"new", "shift+tab", "right")
+        await pilot.press(*"new", "tab", "right")
         await until(pilot, lambda: app.screen.query_one(Choice).value == "idea")
         await pilot.press("enter")
         await until(pilot, lambda: 6 in entries(noted_lab))
         assert entries(noted_lab)[6].kind == "idea"
 
     await on_notes(steps)
+
+
+@pytest.mark.parametrize(
+    ("keys", "there", "about"),
+    [
+        (("down", "right", "right"), "a cell of the grid", "mrm:siim:10"),
+        (("down", "right", "right", "enter"), "a cell of the grid", "mrm:siim:10"),
+        (("2",), "random · shenzhen_lungs", "rndccc"),
+        (("2", "enter"), "random · shenzhen_lungs", "rndccc"),
+        (("2", "B"), "the method Deeply supervised", "deep_mrm"),
+        (("3",), "random · shenzhen_lungs", "rndccc"),
+        (("6",), "nothing in particular", ""),
+    ],
+    ids=["grid", "cell", "runs", "run", "group", "queue", "doctor"],
+)
+async def test_a_note_is_about_what_one_came_from_unless_that_is_changed(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, keys: Any, there: str, about: str
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "72.2" in shown(app))
+        for key in keys:
+            before = shown(app)
+            await pilot.press(key)
+            await until(pilot, lambda before=before: shown(app) != before)
+        await until(pilot, lambda: getattr(app.screen, "subject", "") == about)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, NoteForm) and there in shown(app))
+        await pilot.press(*"odd", "enter")
+        await until(pilot, lambda: entries(full_lab))
+        assert [(e.kind, e.text, e.about) for e in entries(full_lab).values()] == [
+            ("note", "odd", about)
+        ]
+
+
+async def test_a_name_is_completed_and_one_that_means_nothing_is_refused(
+    on_notes: Wait, until: Wait, noted_lab: Lab, shown: Shown
+) -> None:
+    async def steps(app: Any, pilot: Any) -> None:
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, NoteForm))
+        await until(pilot, lambda: isinstance(app.screen.focused, Words))
+        about = app.screen.query_one("#note-about", Input)
+        await pilot.press(*"odd", "shift+tab", *"mrn", "enter")
+        await until(pilot, lambda: "no run" in shown(app))
+        assert isinstance(app.screen, NoteForm)
+        await pilot.press("backspace", *"m:shenzhen_l")
+        await until(pilot, lambda: "mrm:shenzhen_lungs" in shown(app))
+        await pilot.press("right")
+        await until(pilot, lambda: about.value == "mrm:shenzhen_lungs")
+        await pilot.press("ctrl+u", *"deepb")
+        await until(pilot, lambda: "deepbb" in shown(app))
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: 6 in entries(noted_lab))
+        assert entries(noted_lab)[6].about == "deepbb"
+        assert len(entries(noted_lab)) == 6
+
+    await on_notes(steps)
+
+
+async def test_what_an_entry_is_about_can_be_changed_and_what_was_may_stay(
+    on_notes: Wait, until: Wait, noted_lab: Lab, shown: Shown
+) -> None:
+    db = open_store(noted_lab.registry)
+    notes.rewrite(db, 5, "old words", "gone1\x1b[31m")
+    db.close()
+
+    async def steps(app: Any, pilot: Any) -> None:
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen, NoteForm))
+        await until(pilot, lambda: isinstance(app.screen.focused, Words))
+        await pilot.press("!", "enter")
+        await until(pilot, lambda: entries(noted_lab)[5].text == "old words!")
+        assert entries(noted_lab)[5].about == "gone1\x1b[31m"
+        await until(pilot, lambda: isinstance(app.screen, NotesScreen) and "words!" in shown(app))
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen.focused, Words))
+        await pilot.press("shift+tab", "ctrl+u", *"siim", "enter")
+        await until(pilot, lambda: entries(noted_lab)[5].about == "siim")
+
+    await on_notes(steps)
+
+
+async def test_enter_shows_the_runs_of_the_method_or_task_it_is_about(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    db = open_store(full_lab.registry)
+    notes.add(db, NewEntry("note", "of a method", about="deep_mrm"))
+    notes.add(db, NewEntry("note", "of a task", about="shenzhen"))
+    db.close()
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await until(pilot, lambda: "of a task" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "task:shenzhen" in shown(app) and "2 of 11 runs" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        await pilot.press("5", "down", "enter")
+        await until(pilot, lambda: "method:deep_mrm" in shown(app) and "2 of 11" in shown(app))
 
 
 async def test_escape_leaves_the_form_and_writes_nothing(

@@ -149,6 +149,11 @@ class CellScreen(Screen[None]):
         title = tr("{method} and its paper").format(method=cell.method)
         self.post_message(OpenPage(title, lambda: pages.distance(self._lab, cell)))
 
+    @property
+    def subject(self) -> str:
+        """What a note that is begun here is about."""
+        return cell_words.name_of(self._cell)
+
     def action_compare(self) -> None:
         run, marked = self.selected, self._marked
         if run is None:

@@ -26,6 +26,7 @@ from cxrlab.tui.cell_words import (
     copies_of,
     detail_of,
     mark_of,
+    name_of,
     parts_of,
     what,
 )
@@ -172,6 +173,11 @@ class GridScreen(Screen[None]):
         if not self._grid.rows or not self._grid.columns:
             return None
         return self._grid.rows[table.row].cells[table.column - 1]
+
+    @property
+    def subject(self) -> str:
+        """What a note that is begun here is about."""
+        return name_of(self.cell) if self.cell else ""
 
     @on(Table.Chosen)
     def action_open(self) -> None:

@@ -14,17 +14,27 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
+from cxrlab import entries
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.tui import lists, reading
 from cxrlab.tui.asking import Asking
-from cxrlab.tui.messages import AskToDrop, Change, OpenCell, OpenNoteForm, OpenRun, RegistryChanged
+from cxrlab.tui.messages import (
+    AskToDrop,
+    Change,
+    OpenCell,
+    OpenNoteForm,
+    OpenRun,
+    OpenRuns,
+    RegistryChanged,
+)
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Column, Row, Table
 from cxrlab.tui.words import tr
 from store.notes import Entry
+from trainers.catalog import METHODS
 
 WIDE = 120
 FIRST = 128
@@ -45,7 +55,7 @@ class NotesScreen(Screen[None]):
         Binding("a", "add", "Add", tooltip="Write down a todo, an idea or a note."),
         Binding("e", "edit", "Edit", tooltip="Change the words."),
         Binding("d", "drop", "Drop", tooltip="Drop it for good; asks first."),
-        Binding("enter", "open", "Go there", tooltip="The run or cell that it is about."),
+        Binding("enter", "open", "Go there", tooltip="The run, cell or runs that it is about."),
         Binding("A", "narrow('all')", "All", show=False, tooltip="Show every kind."),
         Binding("T", "narrow('todos')", "Todos", show=False, tooltip="Show todos only."),
         Binding("I", "narrow('ideas')", "Ideas", show=False, tooltip="Show ideas only."),
@@ -173,6 +183,9 @@ class NotesScreen(Screen[None]):
             return
         if ":" in entry.about:
             self._finding.ask(entry.about)
+        elif entries.is_of_catalog(entry.about):
+            kind = "method" if entry.about in METHODS else "task"
+            self.post_message(OpenRuns(f"{kind}:{entry.about}"))
         elif entry.about:
             self.post_message(OpenRun(entry.about))
         else:

@@ -132,6 +132,11 @@ class QueueScreen(Screen[None]):
         at = self.query_one(Table).row - self._view.offset
         return self._view.runs[at] if 0 <= at < len(self._view.runs) else None
 
+    @property
+    def subject(self) -> str:
+        """What a note that is begun here is about."""
+        return self.selected.id if self.selected is not None else ""
+
     # -- keys
 
     @on(Table.Chosen)

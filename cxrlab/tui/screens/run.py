@@ -156,6 +156,11 @@ class RunScreen(Screen[None]):
         """Which page is open: one of `PAGES`."""
         return str(self.query_one(ContentSwitcher).current)
 
+    @property
+    def subject(self) -> str:
+        """What a note that is begun here is about."""
+        return self._run_id
+
     def compose(self) -> ComposeResult:
         yield TopBar("run", lab=self._lab.root.name)
         yield Static(id="run-title", classes="title")

@@ -48,6 +48,8 @@ class Asked(NamedTuple):
     """GPUs of each run; 0 for the CPU, None for one where the lab has any."""
     like: str = ""
     """The method whose times are taken for those of methods without any."""
+    backend: str = ""
+    """Who starts new runs; empty for as the lab says."""
 
 
 RowNames = Annotated[
@@ -131,6 +133,9 @@ NodeCount = Annotated[
     int | None,
     typer.Option("--nodes", metavar="N", min=1, help="Nodes of each run, of a cluster."),
 ]
+Priority = Annotated[
+    int, typer.Option("--priority", metavar="N", help="Runs of a higher one start first.")
+]
 LikeMethod = Annotated[
     str | None,
     typer.Option(
@@ -152,6 +157,7 @@ def part_of_grid(
     preset: Preset | None,
     gpus: str | None,
     like: str | None,
+    backend: Backend | None = None,
 ) -> Asked:
     """Return which part of the grid is to be filled, and how.
 
@@ -171,6 +177,7 @@ def part_of_grid(
         preset=preset.value if preset else lab.settings.launch.preset,
         gpus=gpus_asked(gpus),
         like=like or "",
+        backend=backend.value if backend else "",
     )
 
 

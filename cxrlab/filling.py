@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sqlite_utils import Database
 
-from cxrlab import launch, steering
+from cxrlab import launch, mending, steering
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
 from cxrlab.launch import Launched, Prepared
@@ -21,6 +21,7 @@ def carry_out(
     prepared: Sequence[Prepared],
     *,
     say: Callable[[str], object],
+    on_oom: str | None = None,
 ) -> list[Launched]:
     """Let runs go on, queue the new ones, and return what became of all of them.
 
@@ -29,7 +30,9 @@ def carry_out(
         db: its registry, open.
         found: what is lacking.
         prepared: its plan, as `launch.prepare` returns it.
-        say: is told of each run that does not go on, and why.
+        say: is told of each run that does not go on, and why; and of each new one whose
+            micro-batches may not be cut though `on_oom` asks for it.
+        on_oom: what new runs do where a GPU has too little memory; None for as the lab says.
     """
     done = []
     for id in found.going_on:
@@ -40,4 +43,12 @@ def carry_out(
             continue
         facts = (run.id, run.method, run.task, run.ratio, run.seed, run.state, run.reason)
         done.append(Launched(*facts, False, "goes on", run.command))
-    return done + launch.queue(lab, db, prepared)
+    launched = launch.queue(lab, db, prepared)
+    if on_oom is not None:
+        fixed = {one.run.id for one in prepared if not launch.may_halve(one)}
+        fixed = set() if on_oom != "halve" else fixed
+        for run in launched:
+            if run.new and run.id in fixed:
+                say(mending.refusal(run.method))
+        launch.note_on_oom(db, on_oom, [run for run in launched if run.id not in fixed])
+    return done + launched

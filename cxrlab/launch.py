@@ -272,9 +272,14 @@ def check_on_oom(on_oom: str, prepared: Sequence[Prepared]) -> None:
         Usage: one of these is such.
     """
     for one in prepared:
-        of_catalog = catalog.METHODS[one.run.method].compares and one.run.task == catalog.PRETRAIN
-        if on_oom == "halve" and (of_catalog or one.config.get("contrast", "none") != "none"):
+        if on_oom == "halve" and not may_halve(one):
             raise Usage(mendings.refusal(one.run.method), "leave it out")
+
+
+def may_halve(one: Prepared) -> bool:
+    """Tell whether micro-batches may be cut: not where a pre-training's loss compares records."""
+    of_catalog = catalog.METHODS[one.run.method].compares and one.run.task == catalog.PRETRAIN
+    return not of_catalog and one.config.get("contrast", "none") == "none"
 
 
 def note_on_oom(db: Database, on_oom: str, launched: Sequence[Launched]) -> None:

@@ -61,8 +61,8 @@ def look(lab: Lab, db: Database, asked: Asked) -> Outlook:
     """
     gpus = usable_gpus(lab)
     each = asked.gpus
-    if each is None:  # where GPUs cannot be read now, runs ask for one rather than take the CPU
-        each = 1 if gpus else launch.default_gpus(lab)
+    if each is None:
+        each = _usual(lab, asked.backend or lab.settings.launch.backend, gpus)
     reader = Reader(lab, db, asked)
     under_way = [*runs.select(db, states=("running",)), *queue.waiting(db)]
     reader.unblock(under_way)
@@ -88,6 +88,14 @@ def look(lab: Lab, db: Database, asked: Asked) -> Outlook:
         cpu_slots=lab.settings.launch.cpu_slots,
         each=each,
     )
+
+
+def _usual(lab: Lab, backend: str, usable: int) -> int:
+    """Return how many GPUs each new run takes where nothing is said."""
+    if backend == "local" and usable:
+        return 1
+    # where GPUs cannot be read now, runs ask for one rather than take the CPU
+    return launch.default_gpus(lab, backend)
 
 
 def reordered(plan: plans.Plan, order: Sequence[int]) -> plans.Plan:

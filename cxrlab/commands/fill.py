@@ -9,12 +9,18 @@ import typer
 
 from cxrlab.access import AsJson, opened, what
 from cxrlab.asked import (
+    BackendName,
     GpuCount,
+    GpuMemory,
     LikeMethod,
+    NodeCount,
+    OnOom,
     PresetName,
+    Priority,
     RatioNames,
     RowNames,
     SeedNames,
+    ShareGpu,
     TaskNames,
     part_of_grid,
 )
@@ -36,6 +42,12 @@ def fill(
     seed: SeedNames = None,
     preset: PresetName = None,
     gpus: GpuCount = None,
+    gpu_memory: GpuMemory = None,
+    share: ShareGpu = None,
+    on_oom: OnOom = None,
+    priority: Priority = 0,
+    backend: BackendName = None,
+    nodes: NodeCount = None,
     like: LikeMethod = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be queued, and stop.")
@@ -47,8 +59,9 @@ def fill(
 ) -> None:
     """Launch whatever the grid still lacks, in the order that fills most cells soonest.
 
-    A run that was stopped, lost or failed goes on from its checkpoint where it left one. What
-    waits, runs or has succeeded is never queued again.
+    A run that was stopped, lost or failed goes on from its checkpoint where it left one, as it was
+    launched; what is said of GPUs and machines is for new ones. What waits, runs or has succeeded
+    is never queued again.
     """
     from cxrlab import agent, console, filling, outlook
     from cxrlab import launch as launching
@@ -57,13 +70,26 @@ def fill(
 
     with opened(ctx, changes=True) as (lab, db):
         asked = part_of_grid(
-            lab, methods, task=task, ratio=ratio, seed=seed, preset=preset, gpus=gpus, like=like
+            lab,
+            methods,
+            task=task,
+            ratio=ratio,
+            seed=seed,
+            preset=preset,
+            gpus=gpus,
+            like=like,
+            backend=backend,
         )
         found = outlook.look(lab, db, asked)
         tell_left_out(found)
-        prepared = launching.prepare(lab, db, found.plan, gpus=found.each)
+        where = launching.Where(backend.value if backend else None, nodes)
+        prepared = launching.prepare(
+            lab, db, found.plan, gpus=found.each, priority=priority, where=where
+        )
+        prepared = launching.asking(prepared, gpu_gib=gpu_memory, share=share)
         number = sum(one.there is None for one in prepared) + len(found.going_on)
         telling.tell_space(db, prepared)
+        telling.tell_memory(lab, db, prepared)
         if dry_run:
             tell_going_on(db, found, as_json=as_json)
             telling.tell_plan(lab, prepared, as_json=as_json)
@@ -72,7 +98,8 @@ def fill(
             for line in told.page(found, columns=console.width()):
                 console.say(line)
             ask(number)
-        launched = filling.carry_out(lab, db, found, prepared, say=console.say)
+        word = on_oom.value if on_oom else None
+        launched = filling.carry_out(lab, db, found, prepared, say=console.say, on_oom=word)
         if number:
             agent.ensure_agent(lab)
         if as_json:

@@ -14,6 +14,7 @@ from cxrlab.asked import (
     NodeCount,
     OnOom,
     Preset,
+    Priority,
     ShareGpu,
     every,
     gpus_asked,
@@ -95,9 +96,7 @@ def launch(
     gpu_memory: GpuMemory = None,
     share: ShareGpu = None,
     on_oom: OnOom = None,
-    priority: Annotated[
-        int, typer.Option(metavar="N", help="Runs of a higher one start first.")
-    ] = 0,
+    priority: Priority = 0,
     backend: BackendName = None,
     nodes: NodeCount = None,
     dry_run: Annotated[

@@ -20,11 +20,9 @@ from cxrlab.lab import Lab
 from cxrlab.launch import Prepared
 from cxrlab.outlook import Outlook
 from cxrlab.tui import answers, reading, sentences
+from cxrlab.tui.answers import Manner
 from cxrlab.tui.words import counted, joined, padded, tr
 from trainers.catalog import PRETRAIN
-
-Cell = tuple[str, str, int | None]
-"""A method, a task and a ratio."""
 
 SHOWN = 8
 """Steps of a plan that are listed one by one."""
@@ -40,10 +38,12 @@ class Answers(NamedTuple):
     """What stands in the fields, as it was typed."""
 
     preset: str
+    labels: str
+    """Percents; empty for all that the task has."""
     seeds: str
     gpus: str
-    priority: str
     settings: str
+    manner: Manner
 
 
 class Coming(NamedTuple):
@@ -56,34 +56,37 @@ class Coming(NamedTuple):
     folder: str
 
 
-def plan_of(lab: Lab, cell: Cell, given: Answers) -> plans.Plan:
+def plan_of(lab: Lab, method: str, task: str, given: Answers) -> plans.Plan:
     """Return what would be queued, by the registry as it is.
 
     Raises:
         CxrlabError: an answer makes no sense.
     """
-    method, task, ratio = cell
-    answers.priority_of(given.priority)
-    wants = [
-        want
-        for settings in answers.settings_of(given.settings)
-        for want in plans.wanted(
-            [method],
-            [] if task == PRETRAIN else [task],
-            ratios=() if ratio is None else (ratio,),
-            seeds=answers.seeds_of(given.seeds),
-            preset=given.preset,
-            overrides=settings,
-        )
-    ]
+    given.manner.check()
     with reading.registry(lab) as db:
+        encoder = launch.pretrained_named(db, given.manner.encoder.strip() or "auto")
+        wants = [
+            want
+            for settings in answers.settings_of(given.settings)
+            for want in plans.wanted(
+                [method],
+                [] if task == PRETRAIN else [task],
+                ratios=answers.ratios_of(given.labels),
+                seeds=answers.seeds_of(given.seeds),
+                preset=given.preset,
+                overrides=settings,
+                pretrained=encoder,
+                again=given.manner.again == "on",
+            )
+        ]
         return plans.plan(wants, launch.pretrainings(db))
 
 
 def costs_of(lab: Lab, plan: plans.Plan, given: Answers) -> list[tuple[str, str]]:
     """Return in words, each with its label, what a plan takes: GPUs, time, disk."""
     gpus = answers.GPUS[given.gpus]
-    each = launch.default_gpus(lab) if gpus is None else gpus
+    backend = given.manner.backend
+    each = launch.default_gpus(lab, backend) if gpus is None else gpus
     with reading.registry(lab) as db:
         jobs, spans = outlook.timed(lab, db, plan, preset=given.preset, gpus=each)
         coming = [
@@ -91,10 +94,11 @@ def costs_of(lab: Lab, plan: plans.Plan, given: Answers) -> list[tuple[str, str]
             for step in plan.steps
         ]
         space = disk.Disk(db).told(coming)
+    end = max((span.end for span in spans.values()), default=None)  # on this machine's GPUs
     device = f"{counted(each, 'GPU')}{tr(' each')}" if each else tr("the CPU")
     told = [
         (tr("takes"), device),
-        (tr("time"), time_told(jobs, max((span.end for span in spans.values()), default=None))),
+        (tr("time"), time_told(jobs, None if backend == "slurm" else end)),
     ]
     unknown = tr("unknown: nothing like it has been saved yet")
     return [*told, (tr("disk"), sentences.said(space) or unknown)]
@@ -154,13 +158,11 @@ def prepared(lab: Lab, plan: plans.Plan, given: Answers) -> list[Prepared]:
         CxrlabError: data is missing, or a trainer refuses its settings.
     """
     with reading.registry(lab) as db:
-        return launch.prepare(
-            lab,
-            db,
-            plan,
-            gpus=answers.GPUS[given.gpus],
-            priority=answers.priority_of(given.priority),
-        )
+        ready = given.manner.prepared(lab, db, plan, gpus=answers.GPUS[given.gpus])
+    on_oom = given.manner.on_oom_of(lab)
+    if on_oom is not None:
+        launch.check_on_oom(on_oom, ready)
+    return ready
 
 
 def recipes(ready: Sequence[Prepared]) -> dict[str, list[Prepared]]:

@@ -13,7 +13,7 @@ from cxrlab import plan as plans
 from cxrlab.asked import Asked
 from cxrlab.commands import fill as command
 from cxrlab.lab import Lab
-from store import queue, runs
+from store import mending, queue, runs
 from trainers.catalog import PRETRAIN
 
 
@@ -204,3 +204,30 @@ def test_steps_keep_what_they_wait_for_when_they_change_places() -> None:
         if step.after is not None:
             assert moved.steps[step.after].task == PRETRAIN
             assert moved.steps[step.after].method == step.method
+
+
+def test_new_runs_ask_for_what_was_said_and_what_cannot_be_halved_is_told(
+    lab: Lab, db: Any
+) -> None:
+    words = ("--gpus", "1", "--gpu-memory", "22", "--share", "--priority", "3")
+    told = invoke(
+        lab, "fill", "mrm", "convirt", "--task", "pretrain", *words, "--on-oom", "halve"
+    ).stderr
+    assert "`--on-oom halve` is not for convirt" in told
+    made = {run.method: run for run in runs.select(db)}
+    assert {(r.gpus, r.gpu_mib, r.share, r.priority) for r in made.values()} == {
+        (1, 22 * 1024, True, 3)
+    }
+    assert {name: mending.of_run(db, run.id).on_oom for name, run in made.items()} == {
+        "mrm": "halve",
+        "convirt": "",
+    }
+
+
+def test_new_runs_go_to_the_cluster_where_that_is_said(lab: Lab, db: Any) -> None:
+    (run,) = filled(lab, "random", "--task", "shenzhen", "--backend", "slurm", "--nodes", "2")
+    made = runs.get(db, run["id"])
+    assert (made.backend, made.nodes, made.gpus) == ("slurm", 2, 1)
+    refused = invoke(lab, "fill", "mrm", "--task", "pretrain", "--nodes", "2")
+    assert (refused.exit_code, runs.count(db)) == (2, 1)
+    assert "`--backend slurm` has more" in refused.stderr

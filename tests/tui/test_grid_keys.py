@@ -308,9 +308,13 @@ async def test_enter_in_the_filling_queues_all_that_is_listed(
         await until(pilot, lambda: "to launch" in shown(app))
         assert "unknown: nothing like it has been measured" in shown(app)
         assert runs.count(db) == 0
+        app.screen.query_one("#priority").focus()
+        await pilot.press(*"7")
+        await until(pilot, lambda: app.screen.count == 2)
         await pilot.press("enter")
         await until(pilot, lambda: "random siim 10 % seed 0: queued" in told(app))
     assert {(run.method, run.task) for run in runs.select(db)} == {
         ("random", "siim"),
         ("random", "shenzhen"),
     }
+    assert {run.priority for run in runs.select(db)} == {7}

@@ -8,15 +8,21 @@ import pytest
 
 from cxrlab.errors import Usage
 from cxrlab.lab import Lab
-from cxrlab.tui.answers import MOST_SEEDS, priority_of, seeds_of, settings_of
+from cxrlab.tui.answers import MOST_SEEDS, Manner, priority_of, seeds_of, settings_of
 from cxrlab.tui.messages import OpenLaunch
 from cxrlab.tui.screens.launch import Launch
 from cxrlab.tui.widgets.choice import Choice
-from store import runs
+from store import mending, runs
 from store.db import open_store
 
 Wait = Callable[..., Any]
 Shown = Callable[[Any], str]
+
+
+@pytest.fixture
+def no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave what is queued in the queue."""
+    monkeypatch.setattr("cxrlab.agent.ensure_agent", lambda lab: None)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +104,7 @@ async def test_seeds_typed_change_what_is_listed(
     async with app.run_test(size=(80, 24)) as pilot:
         app.post_message(OpenLaunch("random", "siim", 100))
         await until(pilot, lambda: "1  random siim 100 % seed 0" in shown(app))
-        await pilot.press("tab", "end", "comma", "4")
+        await pilot.press("tab", "tab", "end", "comma", "4")
         await until(pilot, lambda: "2  random siim 100 % seed 4" in shown(app))
         await pilot.press("x")
         await until(pilot, lambda: "expected a form like" in shown(app))
@@ -118,7 +124,7 @@ async def test_the_form_tells_time_and_disk_by_what_was_measured(
         assert "takes   the CPU" in shown(app)
         assert "(measured in siimca, siimba, siimaa, of the recipe)" in shown(app)
         assert "disk    unknown" in shown(app)
-        await pilot.press("tab", *",1")
+        await pilot.press("tab", "tab", *",1")
         await until(pilot, lambda: "in all, done in" in shown(app))
         app.screen.dismiss()
         app.post_message(OpenLaunch("deep_mrm", "shenzhen", 100))
@@ -134,7 +140,7 @@ async def test_the_trainers_recipe_is_in_the_form_and_what_was_set_reaches_the_r
         await until(pilot, lambda: "1  random siim 10 % seed 0" in shown(app))
         await pilot.press("f3")
         await until(pilot, lambda: "have not answered yet" in told(app))
-        await pilot.press("tab", "tab", "tab", *"fake_steps=7,8", "tab", *"5")
+        await pilot.press(*["tab"] * 4, *"fake_steps=7,8", "tab", *"5")
         await until(pilot, lambda: "2  random siim 10 % seed 0 fake_steps=8" in shown(app))
         await until(pilot, lambda: shown(app).count(" random siim: ") == 2)
         await pilot.press("f3")
@@ -156,8 +162,89 @@ async def test_a_priority_that_is_none_is_told(
     async with app.run_test(size=(80, 24)) as pilot:
         app.post_message(OpenLaunch("random", "siim", 100))
         await until(pilot, lambda: "what runs" in shown(app))
-        await pilot.press("up", *"soon")
+        await pilot.press("f4")
+        await until(pilot, lambda: app.screen.query_one("#priority").display)
+        await pilot.press(*["down"] * 5, *"soon")
         await until(pilot, lambda: "expected a whole number" in shown(app))
+
+
+async def test_labels_typed_change_the_cells_that_are_launched(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.post_message(OpenLaunch("random", "siim", 10))
+        await until(pilot, lambda: "Launch random siim 10 %" in shown(app))
+        await pilot.press("tab", *",100")
+        await until(pilot, lambda: "2  random siim 100 % seed 0" in shown(app))
+        assert "Launch random siim 10,100 %" in shown(app)
+        await pilot.press("ctrl+u")
+        await until(pilot, lambda: "3  random siim 100 % seed 0" in shown(app))
+        await pilot.press(*"7")
+        await until(pilot, lambda: "no ratio 7" in shown(app))
+        await pilot.press(*"x")
+        await until(pilot, lambda: "expected percents" in shown(app))
+
+
+async def test_what_f4_unfolds_reaches_the_run_and_is_told_while_folded(
+    lab: Lab, make_app: Wait, until: Wait, shown: Shown, told: Shown, db: Any, no_agent: None
+) -> None:
+    app = make_app(lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.post_message(OpenLaunch("random", "siim", 10))
+        await until(pilot, lambda: "1  random siim 10 % seed 0" in shown(app))
+        assert "backend" not in shown(app)
+        await pilot.press("tab", "tab", "tab", "right", "right", "f4")  # one GPU
+        await until(pilot, lambda: "backend" in shown(app))
+        await pilot.press("tab", "tab", *"5", "tab", "right", "tab", *"22", "tab", "right")
+        await pilot.press("f4")
+        await until(pilot, lambda: "backend" not in shown(app))
+        await until(pilot, lambda: "priority 5, on OOM halve, memory 22, share on" in shown(app))
+        await until(pilot, lambda: "recipe" in shown(app) and "random siim:" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "random siim 10 % seed 0: queued" in told(app), limit_s=120)
+    (made,) = runs.select(db)
+    assert (made.gpus, made.priority, made.gpu_mib, made.share) == (1, 5, 22 * 1024, True)
+    assert mending.of_run(db, made.id).on_oom == "halve"
+
+
+async def test_the_cluster_an_encoder_and_another_run_of_the_same_can_be_asked_for(
+    lab: Lab, make_app: Wait, until: Wait, shown: Shown, told: Shown, db: Any, new_run: Any,
+    no_agent: None,
+) -> None:  # fmt: skip
+    first = new_run(method="mrm", task="pretrain", id="encodr")
+    runs.change_state(db, first.id, "succeeded")
+    app = make_app(lab)
+    async with app.run_test(size=(120, 40)) as pilot:  # where nothing is folded away
+        app.post_message(OpenLaunch("mrm", "siim", 10))
+        await until(pilot, lambda: "1  mrm siim 10 % seed 0" in shown(app))
+        app.screen.query_one("#backend").focus()
+        await pilot.press("tab", *"2")
+        await until(pilot, lambda: "this machine is one node" in shown(app))
+        await pilot.press("shift+tab", "right", "tab", "tab", *"siim")
+        await until(pilot, lambda: "neither a run nor a file" in shown(app))
+        await pilot.press("ctrl+u", *"enco", "tab", "right")
+        await until(pilot, lambda: "starts from encodr" in shown(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "mrm siim 10 % seed 0: " in told(app), limit_s=120)
+    made = runs.select(db, task="siim")[0]
+    assert (made.backend, made.nodes, made.parent) == ("slurm", 2, "encodr")
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "said"),
+    [
+        ("memory", "much", "expected GiB"),
+        ("memory", "0", "expected GiB"),
+        ("memory", "nan", "expected GiB"),
+        ("nodes", "x", "expected a whole number"),
+        ("nodes", "2", "this machine is one node"),
+    ],
+)
+def test_what_runs_cannot_ask_for_is_refused(field: str, typed: str, said: str) -> None:
+    with pytest.raises(Usage, match=said):
+        Manner(**{field: typed}).check()
+    Manner(memory="22 GiB", nodes="2", backend="slurm").check()
 
 
 async def test_arrows_go_between_fields_and_space_chooses(
@@ -167,9 +254,9 @@ async def test_arrows_go_between_fields_and_space_chooses(
     async with app.run_test(size=(80, 24)) as pilot:
         app.post_message(OpenLaunch("random", "siim", 100))
         await until(pilot, lambda: "what runs" in shown(app))
-        await pilot.press("down", "down", "space", "right", "left")
+        await pilot.press("down", "down", "down", "space", "right", "l", "left", "h")
         assert app.screen.query_one("#gpus", Choice).value == "cpu"
-        await pilot.press("up", "up", "h")
+        await pilot.press("up", "up", "up", "h")
         assert app.screen.query_one("#preset", Choice).value == "paper"
 
 

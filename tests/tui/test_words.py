@@ -29,7 +29,7 @@ from store.notes import NewEntry
 Wait = Callable[..., Any]
 TUI = Path(words.__file__).parent
 SOURCES = [path for path in sorted(TUI.rglob("*.py")) if "zh" not in path.parts]
-CONTEXTS = ("level", "column")
+CONTEXTS = ("level", "column", "switch")
 HAN = re.compile(r"[\u3400-\u9fff]")
 
 

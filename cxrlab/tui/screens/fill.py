@@ -16,7 +16,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
-from cxrlab import agent, disk, filling, launch, outlook
+from cxrlab import agent, disk, filling, outlook
 from cxrlab.asked import Asked
 from cxrlab.errors import CxrlabError
 from cxrlab.harmless import harmless
@@ -24,10 +24,12 @@ from cxrlab.lab import Lab
 from cxrlab.outlook import Outlook
 from cxrlab.settings import PRESETS
 from cxrlab.tui import answers, launching, reading, sentences
+from cxrlab.tui.answers import Manner
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.launching import Coming
 from cxrlab.tui.messages import Launched, Trouble
 from cxrlab.tui.widgets.choice import Choice
+from cxrlab.tui.widgets.more import More
 from cxrlab.tui.words import tr
 from store.db import StoreError
 
@@ -40,6 +42,7 @@ class Answers(NamedTuple):
     preset: str
     seeds: str
     gpus: str
+    manner: Manner
 
 
 class Fill(ModalScreen[None]):
@@ -49,6 +52,7 @@ class Fill(ModalScreen[None]):
     AUTO_FOCUS = "#part"
     BINDINGS = [
         Binding("enter", "launch", "Launch", tooltip="Queue what is listed."),
+        Binding("f4", "more", "More", tooltip="Priority, memory, cluster and the like."),
         Binding("down", "app.focus_next", "Next", show=False, tooltip="The next field."),
         Binding("up", "app.focus_previous", "Before", show=False, tooltip="The field before."),
         Binding("pagedown", "scroll(8)", "Page down", show=False, tooltip="More of the list."),
@@ -113,6 +117,7 @@ class Fill(ModalScreen[None]):
             with Horizontal(classes="field"):
                 yield Label(tr("GPUs"))
                 yield Choice(tuple(answers.GPUS), chosen="auto", id="gpus", label=tr)
+            yield More(self._lab, of_one=False)
             with VerticalScroll(id="lacking", can_focus=False):
                 yield Static(id="lacking-text")
             yield Static(id="sum", markup=False)
@@ -120,7 +125,7 @@ class Fill(ModalScreen[None]):
             yield Static(id="fill-keys", classes="keys")
 
     def on_mount(self) -> None:
-        self.query_one(Input).cursor_blink = False
+        self.query_one("#seeds", Input).cursor_blink = False
         self.look()
 
     # -- looking
@@ -139,7 +144,8 @@ class Fill(ModalScreen[None]):
     def _answers(self) -> Answers:
         part = list(self.labels)[self.query_one("#part", Choice).index]
         preset, gpus = (self.query_one(f"#{name}", Choice).value for name in ("preset", "gpus"))
-        return Answers(part, preset, self.query_one(Input).value, gpus)
+        seeds, manner = self.query_one("#seeds", Input).value, self.query_one(More).manner
+        return Answers(part, preset, seeds, gpus, manner)
 
     def _look(self, given: Answers) -> Looked:
         method, task, ratio = self._cell
@@ -151,7 +157,9 @@ class Fill(ModalScreen[None]):
                 seeds=answers.seeds_of(given.seeds),
                 preset=given.preset,
                 gpus=answers.GPUS[given.gpus],
+                backend=given.manner.backend,
             )
+            given.manner.check()
             with reading.registry(self._lab) as db:
                 found = outlook.look(self._lab, db, asked)
                 coming = [
@@ -190,10 +198,13 @@ class Fill(ModalScreen[None]):
         if self._busy:
             keys = tr("asking the trainers for their configuration …   Esc  back, it goes on")
         elif self.count:
-            keys = tr("Enter  launch     Tab  next field     ← →  choose     Esc  back")
+            keys = tr("Enter launch   F4 more   Tab next   ← → choose   Esc back")
         else:
-            keys = tr("Tab  next field     ← →  choose     Esc  back")
+            keys = tr("F4 more   Tab next   ← → choose   Esc back")
         self.query_one("#fill-keys", Static).update(Text(keys))
+
+    def action_more(self) -> None:
+        self.query_one(More).turn()
 
     def action_scroll(self, down: int) -> None:
         self.query_one("#lacking").scroll_relative(y=down, animate=False)
@@ -207,15 +218,21 @@ class Fill(ModalScreen[None]):
         self._busy = True
         self._show("", "")
         found, tell = self._found, self.app.post_message
+        manner = self.query_one(More).manner
         # a thread of its own: it takes seconds, and must not keep the program from ending
-        threading.Thread(target=lambda: self._carry_out(found, tell), daemon=True).start()
+        threading.Thread(target=lambda: self._carry_out(found, manner, tell), daemon=True).start()
 
-    def _carry_out(self, found: Outlook, tell: Callable[[Message], object]) -> None:
+    def _carry_out(self, found: Outlook, manner: Manner, tell: Callable[[Message], object]) -> None:
         try:
             with reading.registry(self._lab) as db:
-                prepared = launch.prepare(self._lab, db, found.plan, gpus=found.each)
+                prepared = manner.prepared(self._lab, db, found.plan, gpus=found.each)
                 done = filling.carry_out(
-                    self._lab, db, found, prepared, say=lambda said: tell(Trouble(said))
+                    self._lab,
+                    db,
+                    found,
+                    prepared,
+                    say=lambda said: tell(Trouble(said)),
+                    on_oom=manner.on_oom_of(self._lab),
                 )
             agent.ensure_agent(self._lab)
         except (CxrlabError, StoreError, OSError) as error:

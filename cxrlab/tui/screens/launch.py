@@ -17,7 +17,7 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Input, Label, Static
 
-from cxrlab import agent, launch
+from cxrlab import agent
 from cxrlab import plan as plans
 from cxrlab.errors import CxrlabError
 from cxrlab.harmless import harmless
@@ -29,8 +29,10 @@ from cxrlab.tui.asking import Asking
 from cxrlab.tui.launching import Answers
 from cxrlab.tui.messages import Launched, OpenPage, Trouble
 from cxrlab.tui.widgets.choice import Choice
+from cxrlab.tui.widgets.more import More
 from cxrlab.tui.words import tr
 from store.db import StoreError
+from trainers.catalog import PRETRAIN, TASKS
 
 QUIET_S = 0.8
 """How long nobody types before the trainers are asked for the recipe, which takes them seconds."""
@@ -47,6 +49,7 @@ class Launch(ModalScreen[None]):
     BINDINGS = [
         Binding("enter", "launch", "Launch", tooltip="Queue what is listed."),
         Binding("f3", "recipe", "Recipe", tooltip="Every setting that the trainers resolved."),
+        Binding("f4", "more", "More", tooltip="Priority, memory, cluster, encoder and the like."),
         Binding("down", "app.focus_next", "Next", show=False, tooltip="The next field."),
         Binding("up", "app.focus_previous", "Before", show=False, tooltip="The field before."),
         Binding("pagedown", "scroll(4)", "Page down", show=False, tooltip="More of the list."),
@@ -87,7 +90,8 @@ class Launch(ModalScreen[None]):
     def __init__(self, lab: Lab, method: str, task: str, *, ratio: int | None) -> None:
         super().__init__()
         self._lab = lab
-        self._cell = (method, task, ratio)
+        self._method, self._task = method, task
+        self._ratio = "" if ratio is None else str(ratio)
         self._plan: plans.Plan | None = None
         self._asked: Answers | None = None
         self._costs: Sequence[tuple[str, str]] = ()
@@ -102,13 +106,16 @@ class Launch(ModalScreen[None]):
         self._resolving = Asking(self, self._resolve)
 
     def compose(self) -> ComposeResult:
-        method, task, ratio = self._cell
-        share = "" if ratio is None else f" {ratio} %"
-        with Vertical(classes="box") as box:
-            box.border_title = Text(f"{tr('Launch')} {method} {task}{share}")
+        with Vertical(classes="box"):
             with Horizontal(classes="field"):
                 yield Label(tr("preset"))
                 yield Choice(PRESETS, chosen=self._lab.settings.launch.preset, id="preset")
+            if self._task != PRETRAIN:
+                with Horizontal(classes="field"):
+                    yield Label(tr("labels"))
+                    known = ",".join(map(str, TASKS[self._task].ratios))
+                    hint = tr("percent; all are {ratios}").format(ratios=known)
+                    yield Input(self._ratio, id="labels", placeholder=hint, select_on_focus=False)
             with Horizontal(classes="field"):
                 yield Label(tr("seeds"))
                 yield Input(
@@ -121,10 +128,7 @@ class Launch(ModalScreen[None]):
                 yield Label(tr("settings"))
                 hint = tr("blr=1e-4,3e-4 pretrain.epochs=20: several values, a run for each")
                 yield Input("", id="settings", placeholder=hint, select_on_focus=False)
-            with Horizontal(classes="field"):
-                yield Label(tr("priority"))
-                hint = tr("0: runs of a higher one start first")
-                yield Input("", id="priority", placeholder=hint, select_on_focus=False)
+            yield More(self._lab, of_one=True)
             with VerticalScroll(id="what", can_focus=False):
                 yield Static(id="what-text")
             yield Static(id="takes")
@@ -142,7 +146,7 @@ class Launch(ModalScreen[None]):
         keys = (
             tr("asking the trainers for their configuration …   Esc  back, it goes on")
             if self._busy
-            else tr("Enter  launch   F3  recipe   Tab  next field   ← →  choose   Esc  back")
+            else tr("Enter launch   F3 recipe   F4 more   Tab next   ← → choose   Esc back")
         )
         self.query_one("#launch-keys", Static).update(Text(keys))
 
@@ -159,6 +163,7 @@ class Launch(ModalScreen[None]):
         if self._asked == self._answers():
             return
         self._asked = self._answers()
+        self._show_title()
         self._plan, self._ready, self._waits = None, None, True
         self._asking.ask(self._asked)
 
@@ -167,15 +172,24 @@ class Launch(ModalScreen[None]):
         chosen = {field.id: field.value for field in self.query(Choice)}
         return Answers(
             preset=chosen["preset"],
+            labels=typed.get("labels", ""),
             seeds=typed["seeds"],
             gpus=chosen["gpus"],
-            priority=typed["priority"],
             settings=typed["settings"],
+            manner=self.query_one(More).manner,
         )
+
+    def _show_title(self) -> None:
+        labels = harmless(self._answers().labels.strip(), 20)
+        share = f" {labels} %" if labels else ""
+        title = Text(f"{tr('Launch')} {self._method} {self._task}{share}")
+        self.query_one(".box").border_title = title
 
     def _work_out(self, given: Answers) -> Planned:
         try:
-            return self.Planned(launching.plan_of(self._lab, self._cell, given), given)
+            return self.Planned(
+                launching.plan_of(self._lab, self._method, self._task, given), given
+            )
         except CxrlabError as error:
             return self.Planned(None, given, answers.in_full(error))
 
@@ -232,7 +246,10 @@ class Launch(ModalScreen[None]):
         self._show_problem(message.problem)
 
     def _show_facts(self) -> None:
+        more = self.query_one(More)
+        also = "" if more.display else more.said()
         facts = [*self._costs, (tr("recipe"), self._recipe)] if self._recipe else []
+        facts += [(tr("more"), also)] if also else []
         self.query_one("#takes", Static).update(launching.facts_told(facts))
 
     def _show_problem(self, problem: str) -> None:
@@ -271,7 +288,7 @@ class Launch(ModalScreen[None]):
         try:
             ready = ready or launching.prepared(self._lab, plan, given)
             with reading.registry(self._lab) as db:
-                launched = launch.queue(self._lab, db, ready)
+                launched = given.manner.queued(self._lab, db, ready)
             agent.ensure_agent(self._lab)
         except (CxrlabError, StoreError, OSError) as error:
             hint = getattr(error, "hint", "")
@@ -303,6 +320,10 @@ class Launch(ModalScreen[None]):
             return
         lines = launching.recipes_in_full(self._ready)
         self.post_message(OpenPage(tr("recipe"), lambda: lambda width: lines))
+
+    def action_more(self) -> None:
+        self.query_one(More).turn()
+        self._show_facts()
 
     def action_scroll(self, down: int) -> None:
         self.query_one("#what").scroll_relative(y=down, animate=False)

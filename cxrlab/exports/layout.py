@@ -99,7 +99,7 @@ def arranged(shown: Grid, lang: Lang) -> Layout:
         for i, column in enumerate(shown.columns)
     ]
     usual = [usual_preset(row.cells[i] for row in shown.rows) for i in range(len(shown.columns))]
-    order = _order(shown)
+    order = places_of(shown)
     quick = _all_quick(shown)
     footnotes = _Footnotes()
     lines = []
@@ -214,7 +214,7 @@ def _line(row: Row, entries: Sequence[Entry]) -> Line:
     return Line(clean(row.method), clean(row.title), clean(row.group), tuple(entries))
 
 
-def _order(shown: Grid) -> list[int | str]:
+def places_of(shown: Grid) -> list[int | str]:
     """Return the places of a row in the notebook's order: indexes of columns, names of texts."""
     first = sum(column.task == PRETRAIN for column in shown.columns)
     texts = {name: [name] if name in shown.fields else [] for name in shown.fields}

@@ -5,15 +5,12 @@ The words are those of `cxrlab.grid`, the same as on the command line and in exp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from rich.cells import cell_len
 from rich.text import Text
 
 from cxrlab import grid, ranking, text
 from cxrlab.harmless import harmless
 from cxrlab.tui import sentences, words
-from cxrlab.tui.widgets.table import Column, Part
+from cxrlab.tui.widgets.table import Part
 from cxrlab.tui.words import tr
 from trainers.catalog import METHODS, PRETRAIN, TASKS
 
@@ -57,19 +54,6 @@ def copies_of(cell: grid.Cell) -> list[tuple[str, str]]:
     if cell.paper is not None:
         found.append((tr("source"), cell.paper_source))
     return found
-
-
-def columns_of(shown: grid.Grid, rows: Sequence[Sequence[Sequence[Part]]]) -> list[Column]:
-    """Return the table's columns, each as wide as its widest cell."""
-    names = [row[0][0][0] for row in rows]
-    columns = [Column(tr("method"), max([10, *map(len, names)]))]
-    for i, column in enumerate(shown.columns, start=1):
-        above, below = map(tr, column.heading())
-        cells = [sum(cell_len(part) for part, _ in row[i]) for row in rows]
-        alone = sum(tr(c.heading()[0]) == above for c in shown.columns) == 1
-        widest = max([cell_len(below), cell_len(above) if alone else 0, 9, *cells])
-        columns.append(Column(below, widest, group=above))
-    return columns
 
 
 def best_cells(shown: grid.Grid) -> set[grid.Cell]:

@@ -28,8 +28,9 @@ from cxrlab import (
 )
 from cxrlab.behind import Member
 from cxrlab.errors import NotFound
+from cxrlab.exports.notebook import settings_for as as_notebook
 from cxrlab.lab import Lab
-from cxrlab.tui import grouping
+from cxrlab.tui import grouping, remembered, words
 from cxrlab.tui.grouping import Group
 from store import artifacts, matching, notes, points, queue, results, runs, settings, tags, within
 from store.points import Point
@@ -43,6 +44,9 @@ MOST_ALIKE = 200
 """Runs that there are to choose from at most, newest first."""
 
 PAPER = "the paper's preset"
+
+NOTEBOOK = "grid_notebook"
+"""Under this name it is remembered whether the grid is shown as the notebook has it."""
 
 SHOWN = 40
 """Runs that the home screen lists at most."""
@@ -69,6 +73,8 @@ class GridView(NamedTuple):
     """Running, then waiting, in the order of the queue; no more than a screen shows."""
     ended: tuple[Run, ...] = ()
     """The newest of those that have ended."""
+    notebook: bool = False
+    """Whether these are the notebook's columns in place of the lab's own."""
 
 
 class RunsAsked(NamedTuple):
@@ -176,20 +182,29 @@ def registry(lab: Lab) -> Iterator[Database]:
         db.close()
 
 
-def read_grid(lab: Lab) -> GridView:
-    """Return the grid, and where data lies as long as nothing has run."""
+def read_grid(lab: Lab, notebook: bool | None = None) -> GridView:
+    """Return the grid, and where data lies as long as nothing has run.
+
+    Args:
+        lab: whose grid.
+        notebook: whether to show the notebook's columns; None for as it was the last time.
+    """
+    if notebook is None:
+        notebook = remembered.recall(lab, NOTEBOOK, False)
+    settings = as_notebook(lab.settings.grid) if notebook else lab.settings.grid
     with registry(lab) as db:
         total = runs.count(db)
         running = runs.select(db, states=("running",), limit=SHOWN)
         blocked = runs.select(db, states=("blocked",), limit=SHOWN)
         ended = runs.select(db, states=runs.ENDED, limit=SHOWN)
         return GridView(
-            cells.read_grid(db, lab.settings.grid),
+            cells.read_grid(db, settings, words.spoken()),
             total,
             () if total else places(lab),
             () if total else lacking(lab),
             (*running, *queue.next_queued(db, SHOWN), *reversed(blocked)),
             tuple(sorted(ended, key=lambda run: run.ended or 0.0, reverse=True)),
+            notebook,
         )
 
 

@@ -243,11 +243,11 @@ async def test_enter_shows_the_runs_of_the_method_or_task_it_is_about(
         await pilot.press("5")
         await until(pilot, lambda: "of a task" in shown(app))
         await pilot.press("enter")
-        await until(pilot, lambda: "task:shenzhen" in shown(app) and "2 of 11 runs" in shown(app))
+        await until(pilot, lambda: "task=shenzhen" in shown(app) and "2 of 11 runs" in shown(app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await pilot.press("5", "down", "enter")
-        await until(pilot, lambda: "method:deep_mrm" in shown(app) and "2 of 11" in shown(app))
+        await until(pilot, lambda: "method=deep_mrm" in shown(app) and "2 of 11" in shown(app))
 
 
 async def test_escape_leaves_the_form_and_writes_nothing(

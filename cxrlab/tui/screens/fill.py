@@ -93,11 +93,8 @@ class Fill(ModalScreen[None]):
         if not method:
             return {"all": tr("all")}
         share = "" if ratio is None else f" {ratio} %"
-        return {
-            "row": f"{tr('row')} {method}",
-            "column": f"{tr('column')} {task}{share}",
-            "all": tr("all"),
-        }
+        column = {"column": f"{tr('column')} {task}{share}"} if task else {}
+        return {"row": f"{tr('row')} {method}", **column, "all": tr("all")}
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box") as box:

@@ -14,22 +14,20 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
-from cxrlab import grid
+from cxrlab import entries, grid
 from cxrlab.lab import Lab
-from cxrlab.tui import errands, pages, reading, telling
+from cxrlab.tui import errands, grid_rows, pages, reading, remembered, telling
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.cell_words import (
     MARKED,
     Mark,
-    best_cells,
-    columns_of,
     copies_of,
     detail_of,
     mark_of,
     name_of,
-    parts_of,
     what,
 )
+from cxrlab.tui.grid_rows import Laid, laid_out
 from cxrlab.tui.messages import (
     Begin,
     OpenCell,
@@ -38,6 +36,7 @@ from cxrlab.tui.messages import (
     OpenFill,
     OpenLaunch,
     OpenPage,
+    OpenRun,
     RegistryChanged,
 )
 from cxrlab.tui.welcome import welcome_text
@@ -61,6 +60,13 @@ class GridScreen(Screen[None]):
         Binding("p", "gap", "Paper", tooltip="How far this cell is from the paper, and why."),
         Binding("e", "export", "Export", tooltip="Write the grid to a file."),
         Binding("y", "copy", "Copy", tooltip="Copy the cell, or the command that shows it."),
+        Binding(
+            "n",
+            "notebook",
+            "Notebook",
+            show=False,
+            tooltip="The notebook's columns with the rows' texts, or the lab's own.",
+        ),
         Binding(
             "D",
             "begin('demo')",
@@ -90,7 +96,11 @@ class GridScreen(Screen[None]):
         self._grid = grid.Grid()
         self._view: reading.GridView | None = None
         self._marked: Mark | None = None
-        self._asking = Asking(self, lambda: self.Read(reading.read_grid(lab)))
+        self._laid = Laid()
+        self._shows_notebook = False
+        self._notebook: bool | None = None
+        """Whether the notebook's columns are asked for; None for as it was the last time."""
+        self._asking = Asking(self, lambda which: self.Read(reading.read_grid(lab, which)))
 
     def compose(self) -> ComposeResult:
         yield TopBar("grid", lab=self._lab.root.name)
@@ -108,7 +118,7 @@ class GridScreen(Screen[None]):
 
     @on(RegistryChanged)
     def read(self) -> None:
-        self._asking.ask()
+        self._asking.ask(self._notebook)
 
     def on_screen_resume(self) -> None:
         self.read()
@@ -124,19 +134,13 @@ class GridScreen(Screen[None]):
         if view is None:
             return
         self._grid = view.grid
-        best = best_cells(view.grid)
-        rows = [
-            [
-                [(row.method, "strong")],
-                *(
-                    parts_of(cell, best=cell in best, marked=mark_of(cell) == self._marked)
-                    for cell in row.cells
-                ),
-            ]
-            for row in view.grid.rows
-        ]
+        first = not self._laid.places
+        self._laid = laid_out(view.grid, root=self._lab.root, marked=self._marked)
         table = self.query_one(Table)
-        table.show(columns_of(view.grid, rows), rows, count=len(rows))
+        table.show(self._laid.columns, self._laid.lines, count=len(self._laid.lines))
+        if first or view.notebook != self._shows_notebook:
+            table.move_to(table.row, self._laid.first_number)
+        self._shows_notebook = view.notebook
         self.set_class(not view.runs, "-new")
         all_of_it = table.virtual_size.height + 1  # and the scrollbar's line
         table.styles.height = all_of_it if view.runs else "1fr"
@@ -159,33 +163,56 @@ class GridScreen(Screen[None]):
     @on(Table.Moved)
     def describe(self) -> None:
         """Say in full what the cell under the cursor says in short."""
-        cell = self.cell
+        cell, row, width = self.cell, self.row, self.size.width - 2
         said = detail_of(cell) if cell else Text()
+        if row is not None and isinstance(self.place, str):
+            said = grid_rows.detail_of(row, self.place, root=self._lab.root, width=width)
         if self._marked is not None:
             said.append(f"\n{MARKED} {what(self._marked)} {tr('is marked')}: ", "bold")
             said.append(tr("`c` on another compares, here the paper"))
         self.query_one("#detail", Static).update(said)
 
     @property
+    def row(self) -> grid.Row | None:
+        """The method under the cursor."""
+        at = self.query_one(Table).row
+        return self._laid.rows[at] if at < len(self._laid.rows) else None
+
+    @property
+    def place(self) -> int | str:
+        """What is under the cursor: the index of a cell, or the name of a text of the row."""
+        return self._laid.places[self.query_one(Table).column - 1]
+
+    @property
     def cell(self) -> grid.Cell | None:
-        """The cell under the cursor."""
-        table = self.query_one(Table)
-        if not self._grid.rows or not self._grid.columns:
+        """The cell under the cursor; none where a text is."""
+        if self.row is None or not self._laid.places or isinstance(self.place, str):
             return None
-        return self._grid.rows[table.row].cells[table.column - 1]
+        return self.row.cells[self.place]
 
     @property
     def subject(self) -> str:
         """What a note that is begun here is about."""
-        return name_of(self.cell) if self.cell else ""
+        if self.cell is not None:
+            return name_of(self.cell)
+        return self.row.method if self.row is not None else ""
 
     @on(Table.Chosen)
     def action_open(self) -> None:
         if self.cell is not None:
             self.post_message(OpenCell(self.cell))
+        elif self.row is not None and self.place == "log" and grid_rows.log_of(self.row):
+            self.post_message(OpenRun(grid_rows.log_of(self.row)))
+        elif self.row is not None:
+            name = str(self.place)
+            said = grid_rows.text_of(self.row, name, root=self._lab.root)
+            title = f"{self.row.method} · {grid_rows.heading(name)}"
+            self.post_message(
+                OpenPage(title, lambda: lambda width: entries.folded(said, columns=width))
+            )
 
     def action_launch(self) -> None:
-        cell = self.cell
+        cell = self.cell_of_numbers()
         if cell is None:
             return
         if cell.state == "none":
@@ -216,6 +243,8 @@ class GridScreen(Screen[None]):
     def action_fill(self) -> None:
         if self.cell is not None:
             self.post_message(OpenFill(self.cell.method, self.cell.task, self.cell.ratio))
+        elif self.row is not None:
+            self.post_message(OpenFill(self.row.method))
 
     def action_export(self) -> None:
         self.post_message(OpenExport())
@@ -224,9 +253,14 @@ class GridScreen(Screen[None]):
         if self.cell is not None:
             title = tr("Copy {what}").format(what=what(mark_of(self.cell)))
             self.post_message(OpenCopy(title, copies_of(self.cell)))
+        elif self.row is not None:
+            name = str(self.place)
+            said = grid_rows.text_of(self.row, name, root=self._lab.root)
+            title = tr("Copy {what}").format(what=f"{self.row.method} {grid_rows.heading(name)}")
+            self.post_message(OpenCopy(title, [(grid_rows.heading(name), said)]))
 
     def action_gap(self) -> None:
-        cell = self.cell
+        cell = self.cell_of_numbers()
         if cell is None:
             return
         if cell.paper is None:
@@ -237,7 +271,7 @@ class GridScreen(Screen[None]):
         self.post_message(OpenPage(title, lambda: pages.distance(self._lab, cell)))
 
     def action_compare(self) -> None:
-        cell = self.cell
+        cell = self.cell_of_numbers()
         if cell is None:
             return
         if cell.task == PRETRAIN:
@@ -261,6 +295,23 @@ class GridScreen(Screen[None]):
         both = tr("{a} and {b}").format(a=names[0], b=names[1])
         title = f"{both}: {what(here).partition(' ')[2]}"
         self.post_message(OpenPage(title, lambda: pages.compared(self._lab, names, cell)))
+
+    def action_notebook(self) -> None:
+        """Show the notebook's columns in place of the lab's own, or these again."""
+        if self._view is None:
+            return
+        if not self._view.notebook and self._grid.fields:
+            self.tell(tr("the lab's own table is laid out as a notebook's already"))
+            return
+        self._notebook = not self._view.notebook
+        remembered.remember_soon(self._lab, reading.NOTEBOOK, self._notebook)
+        self.read()
+
+    def cell_of_numbers(self) -> grid.Cell | None:
+        """Return the cell under the cursor; says so where a text is there instead."""
+        if self.cell is None and self.row is not None:
+            self.tell(tr("this is a text of the row; go to one of its numbers"))
+        return self.cell
 
     def action_unmark(self) -> None:
         self.mark(None)

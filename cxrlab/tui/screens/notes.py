@@ -185,7 +185,7 @@ class NotesScreen(Screen[None]):
             self._finding.ask(entry.about)
         elif entries.is_of_catalog(entry.about):
             kind = "method" if entry.about in METHODS else "task"
-            self.post_message(OpenRuns(f"{kind}:{entry.about}"))
+            self.post_message(OpenRuns(f"{kind}={entry.about}"))
         elif entry.about:
             self.post_message(OpenRun(entry.about))
         else:

@@ -157,7 +157,7 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         self._rows = dict(enumerate(rows, start=offset))
         self._asked = (-1, -1)
         self._measure()
-        self.row = max(0, min(self.row, count - 1))
+        self.row = self._past_heads(max(0, min(self.row, count - 1)), 1)
         self.column = max(self.first_movable, min(self.column, len(self.columns) - 1))
         self.refresh()
         self._ask_for_missing()
@@ -295,7 +295,8 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         self._stand(row, self.column if column is None else column)
 
     def _stand(self, row: int, column: int) -> None:
-        row = max(0, min(row, self.count - 1))
+        down = 1 if row >= self.row else -1
+        row = self._past_heads(max(0, min(row, self.count - 1)), down)
         column = max(self.first_movable, min(column, len(self.columns) - 1))
         moved = (row, column) != (self.row, self.column)
         self.row, self.column = row, column
@@ -305,12 +306,24 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
             self._ask_for_missing()
             self.post_message(self.Moved(row, column))
 
+    def _past_heads(self, row: int, down: int) -> int:
+        """Return the row, or where no cell is in it the next one that has cells."""
+        if self._cursor == "row":
+            return row
+        behind = range(row, self.count if down > 0 else -1, down)
+        before = range(row, -1 if down > 0 else self.count, -down)
+        return next((at for at in (*behind, *before) if not self._is_head(at)), row)
+
+    def _is_head(self, row: int) -> bool:
+        return isinstance(self._rows.get(row), Span)
+
     def _keep_in_view(self) -> None:
         head = self.head_height
         height = self.scrollable_content_region.height - head
         top = int(self.scroll_offset.y)
-        if self.row < top:
-            self.scroll_to(y=self.row, animate=False)
+        first = self.row - (self._cursor == "cell" and self._is_head(self.row - 1))
+        if first < top:
+            self.scroll_to(y=first, animate=False)
         elif height > 0 and self.row >= top + height:
             self.scroll_to(y=self.row - height + 1, animate=False)
         if self._cursor == "cell" and self._widths:

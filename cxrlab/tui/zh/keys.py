@@ -83,6 +83,8 @@ WORDS: dict[str, str] = {
     "Weights": "权重",
     "Fetch published weights; asks.": "下载公开权重；先询问。",
     "Forget the mark": "取消标记",
+    "Notebook": "笔记本",
+    "The notebook's columns with the rows' texts, or the lab's own.": "笔记本的列和各行文字，或实验室自己的表。",
     "The run's state, curves, log and settings.": "该运行的状态、曲线、日志和参数。",
     "Launch another seed or preset of this cell.": "用其他种子或预设启动该单元格。",
     "All that `cxrlab show` tells of the cell.": "`cxrlab show` 对该单元格给出的全部内容。",

@@ -97,7 +97,7 @@ class CxrlabApp(Doing):
             "note",
             "Note",
             show=False,
-            tooltip="Write down a todo, an idea or a note about what is under the cursor.",
+            tooltip="Write something down about what is here.",
         ),
         Binding(
             "t",

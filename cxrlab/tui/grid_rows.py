@@ -19,7 +19,7 @@ from cxrlab.tui import cell_words, telling, words
 from cxrlab.tui.cell_words import Mark
 from cxrlab.tui.widgets.table import Column, Line, Part, Span
 from cxrlab.tui.words import tr
-from trainers.catalog import METHODS, PRETRAIN
+from trainers.catalog import PRETRAIN
 
 WIDEST = {"number": 6, "description": 30, "log": 26, "status": 40}
 """Cells of the columns that hold texts; the line below the table has all of a text."""
@@ -105,7 +105,7 @@ def heading(name: str) -> str:
 
 def detail_of(row: grid.Row, name: str, *, root: Path, width: int) -> Text:
     """Return a text of a row in full, as far as a few lines hold it."""
-    said = Text(METHODS[row.method].title, "bold")
+    said = Text(row.method, "bold")
     said.append(f" · {heading(name)}", "not bold")
     if row.name and row.name != row.method:
         called = tr("in the notebook: {name}").format(name=clean(row.name))

@@ -65,7 +65,7 @@ class GridScreen(Screen[None]):
             "notebook",
             "Notebook",
             show=False,
-            tooltip="The notebook's columns with the rows' texts, or the lab's own.",
+            tooltip="The notebook's columns and texts, or the lab's.",
         ),
         Binding(
             "D",

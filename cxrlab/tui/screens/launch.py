@@ -90,7 +90,7 @@ class Launch(ModalScreen[None]):
     def __init__(self, lab: Lab, method: str, task: str, *, ratio: int | None) -> None:
         super().__init__()
         self._lab = lab
-        self._method, self._task = method, task
+        self._cell = (method, task)
         self._ratio = "" if ratio is None else str(ratio)
         self._plan: plans.Plan | None = None
         self._asked: Answers | None = None
@@ -110,10 +110,10 @@ class Launch(ModalScreen[None]):
             with Horizontal(classes="field"):
                 yield Label(tr("preset"))
                 yield Choice(PRESETS, chosen=self._lab.settings.launch.preset, id="preset")
-            if self._task != PRETRAIN:
+            if self._cell[1] != PRETRAIN:
                 with Horizontal(classes="field"):
                     yield Label(tr("labels"))
-                    known = ",".join(map(str, TASKS[self._task].ratios))
+                    known = ",".join(map(str, TASKS[self._cell[1]].ratios))
                     hint = tr("percent; all are {ratios}").format(ratios=known)
                     yield Input(self._ratio, id="labels", placeholder=hint, select_on_focus=False)
             with Horizontal(classes="field"):
@@ -126,7 +126,7 @@ class Launch(ModalScreen[None]):
                 yield Choice(tuple(answers.GPUS), chosen="auto", id="gpus", label=tr)
             with Horizontal(classes="field"):
                 yield Label(tr("settings"))
-                hint = tr("blr=1e-4,3e-4 pretrain.epochs=20: several values, a run for each")
+                hint = tr("blr=1e-4,3e-4 pretrain.epochs=20; a run for each value")
                 yield Input("", id="settings", placeholder=hint, select_on_focus=False)
             yield More(self._lab, of_one=True)
             with VerticalScroll(id="what", can_focus=False):
@@ -182,14 +182,12 @@ class Launch(ModalScreen[None]):
     def _show_title(self) -> None:
         labels = harmless(self._answers().labels.strip(), 20)
         share = f" {labels} %" if labels else ""
-        title = Text(f"{tr('Launch')} {self._method} {self._task}{share}")
+        title = Text(f"{tr('Launch')} {' '.join(self._cell)}{share}")
         self.query_one(".box").border_title = title
 
     def _work_out(self, given: Answers) -> Planned:
         try:
-            return self.Planned(
-                launching.plan_of(self._lab, self._method, self._task, given), given
-            )
+            return self.Planned(launching.plan_of(self._lab, *self._cell, given), given)
         except CxrlabError as error:
             return self.Planned(None, given, answers.in_full(error))
 

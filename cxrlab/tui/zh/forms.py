@@ -12,7 +12,7 @@ WORDS: dict[str, str] = {
     # launching
     "seeds": "种子",
     "priority": "优先级",
-    "blr=1e-4,3e-4 pretrain.epochs=20: several values, a run for each": "blr=1e-4,3e-4 pretrain.epochs=20：多个值，各成一个运行",
+    "blr=1e-4,3e-4 pretrain.epochs=20; a run for each value": "blr=1e-4,3e-4 pretrain.epochs=20：多个值，各成一个运行",
     "asking the trainers …": "正在查询训练程序 …",
     "refused": "被拒绝",
     "the trainers have not answered yet": "训练程序尚未答复",

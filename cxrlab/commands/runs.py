@@ -96,7 +96,10 @@ def runs(
     if not everything:
         console.say("no runs yet; `cxrlab launch mrm --task siim --ratio 10` queues the first")
     elif not found:
-        console.say(f"none of {text.plural(everything, 'run')} fits; `cxrlab runs` lists them")
+        none = (
+            "the only run does not fit" if everything == 1 else f"none of {everything:,} runs fits"
+        )
+        console.say(f"{none}; `cxrlab runs` lists all")
     else:
         for line in listing(found, behind, tagged, columns=console.width(), now=time.time()):
             console.fact(line)

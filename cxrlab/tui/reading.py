@@ -352,15 +352,19 @@ def read_cell(lab: Lab, place: tuple[str, str, int | None, str]) -> CellView:
     """Return the runs of a cell, newest first, with their numbers and checkpoints."""
     method, task, ratio, metric = place
     with registry(lab) as db:
-        shown = cells.read_grid(db, lab.settings.grid)
-        cell = next(
-            (c for c in shown.cells() if (c.method, c.task, c.ratio, c.metric) == place), None
-        )
+        every = _cells(lab, db)
+        cell = next((c for c in every if (c.method, c.task, c.ratio, c.metric) == place), None)
         if cell is None:
             raise NotFound(f"the grid has no cell `{method} {task} {ratio} {metric}`")
         found = runs.select(db, method=method, task=task)
         members = tuple(_behind(db, run, metric) for run in found if run.ratio == ratio)
     return CellView(cell, members)
+
+
+def _cells(lab: Lab, db: Database) -> Iterator[grid.Cell]:
+    """Yield the cells of the lab's own table, then those of a notebook's."""
+    yield from cells.read_grid(db, lab.settings.grid).cells()
+    yield from cells.read_grid(db, as_notebook(lab.settings.grid)).cells()
 
 
 def find_cell(lab: Lab, named: str) -> grid.Cell:
@@ -370,12 +374,11 @@ def find_cell(lab: Lab, named: str) -> grid.Cell:
         NotFound: the grid does not show it.
     """
     with registry(lab) as db:
-        shown = cells.read_grid(db, lab.settings.grid)
-    method, task, *rest = named.split(":")
-    for cell in shown.cells():
-        narrower = {str(cell.ratio), cell.metric}
-        if (cell.method, cell.task) == (method, task) and narrower.issuperset(rest):
-            return cell
+        method, task, *rest = named.split(":")
+        for cell in _cells(lab, db):
+            narrower = {str(cell.ratio), cell.metric}
+            if (cell.method, cell.task) == (method, task) and narrower.issuperset(rest):
+                return cell
     raise NotFound(f"the grid has no cell `{named}`", "`[grid]` in cxrlab.toml says what it has")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from cxrlab.lab import Lab, find_lab
 from cxrlab.tui import remembered, words
+from cxrlab.tui.screens.cell import CellScreen
 from cxrlab.tui.screens.choose import Choose
 from cxrlab.tui.screens.fill import Fill
 from cxrlab.tui.screens.grid import GridScreen
@@ -124,6 +125,17 @@ async def test_a_text_of_a_row_is_told_in_full_opened_and_copied(
         await until(pilot, lambda: isinstance(app.screen, Fill))
         assert app.screen.query_one("#part", Choice).options == ("row deep_mrm", "all")
         await pilot.press("escape")
+
+
+async def test_a_cell_that_only_the_notebooks_table_has_can_be_opened(
+    noted_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    remembered.remember(noted_lab, "grid_notebook", True)
+    app = make_app(noted_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "description" in shown(app))
+        await pilot.press("right", "right", "enter")
+        await until(pilot, lambda: isinstance(app.screen, CellScreen) and "no number" in shown(app))
 
 
 async def test_the_log_of_a_row_leads_to_its_run(

@@ -47,8 +47,8 @@ def carry_out(
     if on_oom is not None:
         fixed = {one.run.id for one in prepared if not launch.may_halve(one)}
         fixed = set() if on_oom != "halve" else fixed
-        for run in launched:
-            if run.new and run.id in fixed:
-                say(mending.refusal(run.method))
-        launch.note_on_oom(db, on_oom, [run for run in launched if run.id not in fixed])
+        for one in launched:
+            if one.new and one.id in fixed:
+                say(mending.refusal(one.method))
+        launch.note_on_oom(db, on_oom, [one for one in launched if one.id not in fixed])
     return done + launched

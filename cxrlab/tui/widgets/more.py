@@ -66,7 +66,7 @@ class More(Vertical):
     def turn(self) -> None:
         """Show the fields, or fold them away."""
         self.display = not self.display
-        if not self.display and self.screen.focused in self.query("Input, Choice"):
+        if not self.display and self.screen.focused in set(self.query("*")):
             self.screen.focus_next()
 
     def said(self) -> str:

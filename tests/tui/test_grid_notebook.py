@@ -120,7 +120,7 @@ async def test_a_text_of_a_row_is_told_in_full_opened_and_copied(
         await until(pilot, lambda: isinstance(app.screen, GridScreen))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Page))
-        await until(pilot, lambda: shown(app).count("decoders on four blocks") == 4)
+        await until(pilot, lambda: shown(app).count("decoders") == 4)
         await pilot.press("escape", "f")
         await until(pilot, lambda: isinstance(app.screen, Fill))
         assert app.screen.query_one("#part", Choice).options == ("row deep_mrm", "all")

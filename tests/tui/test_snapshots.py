@@ -155,7 +155,7 @@ def test_the_form_that_launches(
 ) -> None:
     opening = OpenLaunch("mrm", "siim", 10)
     words = ("1  mrm siim", "refused", "[data.siim]", "measured in")
-    keys, first = ("tab", "comma", "1"), ("▶ 1",)
+    keys, first = ("tab", "tab", "comma", "1"), ("▶ 1",)
     app = make_app(full_lab)
     assert looks_as_before(app, size, *keys, opening=opening, words=words, first=first)
 

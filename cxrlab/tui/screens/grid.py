@@ -143,7 +143,8 @@ class GridScreen(Screen[None]):
         self._shows_notebook = view.notebook
         self.set_class(not view.runs, "-new")
         all_of_it = table.virtual_size.height + 1  # and the scrollbar's line
-        table.styles.height = all_of_it if view.runs else "1fr"
+        tight = not view.runs and self.has_class("-short")  # beside what to do next
+        table.styles.height = "1fr" if tight else all_of_it
         now = telling.now(
             view.under_way,
             view.ended,

@@ -134,7 +134,7 @@ def _own(record: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return a record without the processes of another run folder, of which this one is a copy."""
     for key in ("runner", "trainer"):
         process = record.get(key)
-        if _alive(process):
+        if isinstance(process, dict) and _alive(process):
             marked = Path(runner.folder_of(int(process["pid"])) or folder)
             if marked != folder and marked.is_dir() and not marked.samefile(folder):
                 record[key] = process | {"start": None}

@@ -34,12 +34,15 @@ def start(folder: Path, tmp_path: Path) -> Iterator[Start]:
     programs.mkdir()
     running = []
 
-    def begin(*options: str, restarts: int = 0, scontrol: str = "exit 0") -> Any:
+    def begin(
+        *options: str, restarts: int = 0, scontrol: str = "exit 0", command: list[str] | None = None
+    ) -> Any:
         (programs / "scontrol").write_text(f"#!/bin/sh\necho $* >>{tmp_path}/asked\n{scontrol}\n")
         (programs / "scontrol").chmod(0o755)
-        command = [sys.executable, "-P", str(FAKE_TRAINER), "--output_dir", str(folder)]
-        command += ["--fake_steps", "100000", "--fake_step_s", "0.02", *options]
-        order = {"token": "t", "attempt": 1, "command": command, "nodes": 1, "max_requeues": 3}
+        trainer = [sys.executable, "-P", str(FAKE_TRAINER), "--output_dir", str(folder)]
+        trainer += ["--fake_steps", "100000", "--fake_step_s", "0.02", *options]
+        order = {"token": "t", "attempt": 1, "nodes": 1, "max_requeues": 3}
+        order["command"] = command or trainer
         (folder / "slurm.json").write_text(json.dumps(order))
         around = {
             **os.environ,
@@ -119,6 +122,25 @@ def test_a_scontrol_that_is_killed_has_refused_nothing(
 ) -> None:
     told = cut(folder, start, wait_until, scontrol="kill -KILL $$")
     assert (told["requeue"], told.get("requeue_refused")) == (True, None)
+
+
+OWN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+print("begun", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("words", [["--restartable"], []])
+def test_a_program_of_ones_own_is_started_again_only_where_it_was_said_to_go_on(
+    folder: Path, start: Start, wait_until: Any, words: list[str]
+) -> None:
+    job = start(command=[sys.executable, "-c", OWN, *words, "--", "train.py", "--restartable"])
+    wait_until(lambda: "begun" in (folder / "log.txt").read_text())
+    job.send_signal(signal.SIGUSR1)
+    assert job.wait(60) == 143
+    assert record(folder, 1)["requeue"] is bool(words)
 
 
 def test_what_slurm_refuses_is_written_down(folder: Path, start: Start, wait_until: Any) -> None:

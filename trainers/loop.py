@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import signal
 import time
 from collections import deque
@@ -31,7 +30,9 @@ from trainers.config import ConfigError, InputError
 from trainers.distributed import World
 from trainers.events import EventLog
 from trainers.feed import Batches, Skipped, open_loader
+from trainers.meter import Meter
 from trainers.room import FULL, Room
+from trainers.signals import Signals
 from trainers.training import Training
 
 logger = logging.getLogger(__name__)
@@ -122,58 +123,6 @@ def autocast(config: Training, device: torch.device) -> contextlib.AbstractConte
     return torch.autocast(device.type, dtype=kind)
 
 
-class _Signals:
-    """Remembers the first SIGTERM or SIGINT; the second ends the process at once."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: object) -> None:
-        if self.number:
-            os._exit(128 + number)
-        self.number = number
-
-
-class _Meter:
-    """Means of what was measured since the last line of metrics."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._sums: dict[str, Tensor] = {}
-        self._updates = self._images = 0
-        self._waited, self._since = 0.0, time.perf_counter()
-
-    def add(self, values: dict[str, Tensor], *, images: int, waited_s: float) -> None:
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.detach().float()
-        self._updates += 1
-        self._images += images
-        self._waited += waited_s
-
-    def take(self) -> dict[str, float]:
-        names = sorted(self._sums)
-        means = distributed.mean(torch.stack([self._sums[n] for n in names]) / self._updates)
-        spent = max(time.perf_counter() - self._since, 1e-9)
-        values = dict(zip(names, means.tolist(), strict=True))
-        values["perf/images_per_s"] = self._images / spent
-        values["perf/data_wait"] = self._waited / spent
-        if self._device.type == "cuda":
-            values["perf/peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
-        self._sums, self._updates, self._images, self._waited = {}, 0, 0, 0.0
-        self._since = time.perf_counter()
-        return values
-
-
 class Trainer:
     """The state of one training, and the steps that change it."""
 
@@ -210,7 +159,7 @@ class Trainer:
         self.batches = Batches(job.train, config, world, start=self.step)
         self.skipped = Skipped(log)
         self.room = Room(self.folder, log, enabled=world.first)
-        self.signals = _Signals()
+        self.signals = Signals()
         self.peak = config.lr or config.blr * self.batches.images_per_update / 256
         model: nn.Module = torch.compile(job.model) if config.compile else job.model
         if world.size > 1:
@@ -310,7 +259,7 @@ class Trainer:
         """
         self.log.start(self.step, total_steps=self.batches.total)
         loader = open_loader(self.job.train, self.config, self.batches, self.device)
-        meter = _Meter(self.device)
+        meter = Meter(self.device)
         every = self.config.eval_every or self.batches.updates_per_epoch
         with self.signals as signals:
             while self.step < self.batches.total:
@@ -343,7 +292,7 @@ class Trainer:
         """What is validated, and kept as the best: the averaged weights where there are any."""
         return self.averaged.module if self.averaged else self.job.model
 
-    def _update(self, loader: Iterator[Any], meter: _Meter) -> None:
+    def _update(self, loader: Iterator[Any], meter: Meter) -> None:
         config = self.config
         rate = optim.learning_rate(
             self.step + config.schedule_lead,

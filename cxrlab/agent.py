@@ -38,6 +38,7 @@ from cxrlab.gpu_watch import Watch
 from cxrlab.lab import MASKS, Lab, find_lab
 from cxrlab.settings import Place
 from cxrlab.settings_file import read_settings
+from cxrlab.use_watch import UseWatch
 from store import notices, results, runs
 from store.db import StoreError, open_store
 from trainers import catalog
@@ -181,6 +182,7 @@ class Agent:
         self.complaint = ""
         self.tellers: list[threading.Thread] = []
         self.watch = Watch()
+        self.use = UseWatch()
         self.keeper = pruning.Keeper()
         self.desk = submitting.Desk()
 
@@ -226,6 +228,7 @@ class Agent:
                 starting.hand_in(self.lab, db, self.desk)
                 self.tell(db)
                 self.keeper.look(self.lab)
+                self.use.look(self.lab, db, self.watch.reading)
                 busy = runs.count(db, states=("queued", "running")) > 0
             finally:
                 db.conn.close()
@@ -305,6 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             logger.info("agent %d looks after %s", os.getpid(), lab.root)
             _settle(lab)
             agent.work()
+            agent.use.close()
         # a run queued after the last pass and before the lock was free found an agent alive
         again = not agent.asked_to_end and lab.registry.exists() and _work_left(lab)
     logger.info("agent %d ends", os.getpid())

@@ -67,6 +67,11 @@ class Watch:
         self._noted: tuple[float, str] = (0.0, "")
         self._told: set[str] = set()
 
+    @property
+    def reading(self) -> Reading | None:
+        """The newest reading; None before the first."""
+        return self._reading
+
     def look(self, lab: Lab, claims: Sequence[Claim], *, wanted: bool) -> whose.Sight:
         """Return what is known of the GPUs, and have them read again when that is due.
 

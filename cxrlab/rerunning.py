@@ -162,7 +162,7 @@ def numbers(db: Database, run: runs.Run) -> dict[Spot, float | None]:
     found: dict[Spot, float | None] = {
         (metric, step): value
         for metric, step, value in points.every(db, run.id)
-        if not metric.startswith(OF_THE_MACHINE)
+        if not (metric.startswith(OF_THE_MACHINE) or points.is_use(metric))
     }
     for result in results.of_run(db, run.id):
         if not result.metric.startswith(OF_THE_MACHINE):

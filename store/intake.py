@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 from sqlite_utils import Database
 
-from store import runs, within
+from store import runs, use, within
 from store.db import COMMAND_WAIT_S, StoreError, writing
 from store.kinds import Event, OddEvent, Taking, as_text, take_event, write_points
 
@@ -31,7 +30,7 @@ def take_in(db: Database, run_id: str, folder: Path, *, wait_s: float = COMMAND_
     A torn last line is left for next time. A whole line that is no JSON object is skipped and
     counted in `bad_lines`; an event of a known kind without what belongs to it is counted too, and
     kept as it came. A file shorter than what was taken in is another file: the run starts over.
-    Nothing is locked when nothing is new.
+    Nothing is locked when nothing is new. What was seen of the run's machine comes in as well.
 
     Raises:
         NoSuchRun: the registry does not know the run.
@@ -50,6 +49,7 @@ def take_in(db: Database, run_id: str, folder: Path, *, wait_s: float = COMMAND_
         runs.seq_of(db, run_id)
     except OSError as error:
         raise StoreError(f"cannot read `{path}`: {error.strerror}") from error
+    use.take_in(db, run_id, folder, wait_s=wait_s)
     return taken
 
 
@@ -57,7 +57,7 @@ def forget(db: Database, run_id: str) -> None:
     """Drop all that was taken in of a run, so that the next `take_in` begins at the first byte."""
     with writing(db):
         seq = runs.seq_of(db, run_id)
-        for table in ("points", "results", "artifacts", "warnings", "events"):
+        for table in ("points", "results", "artifacts", "warnings", "events", "use"):
             db.conn.execute(f"delete from {table} where run = :run", {"run": seq})
         db.conn.execute(
             """
@@ -88,23 +88,12 @@ def _take_batch(db: Database, run_id: str, path: Path) -> tuple[int, bool]:
             forget(db, run_id)
             taking = _begin(db, run_id)
         file.seek(taking.row["events_offset"])
-        chunk = _whole_lines(file)
+        chunk = within.whole_lines(file, BATCH_BYTES)
     events = _take_lines(taking, chunk.split(b"\n"))
     if chunk:
         taking.row["events_offset"] += len(chunk)
         _finish(taking)
     return events, bool(chunk)
-
-
-def _whole_lines(file: BinaryIO) -> bytes:
-    """Return about `BATCH_BYTES` from where `file` stands, up to the end of a line."""
-    chunk = file.read(BATCH_BYTES)
-    end = chunk.rfind(b"\n") + 1
-    if end or len(chunk) < BATCH_BYTES:
-        return chunk[:end]
-    # one line longer than a batch: taken whole once it is complete
-    rest = file.readline()
-    return chunk + rest if rest.endswith(b"\n") else b""
 
 
 _ROW = (

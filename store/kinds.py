@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from sqlite_utils import Database
 
+from store import points
+
 Event = dict[str, Any]
 
 _LONGEST_INT: Final = 2**63
@@ -63,6 +65,14 @@ def write_points(taking: Taking) -> None:
     taking.points.clear()
 
 
+def metric_id(db: Database, name: str) -> int:
+    """Return the number of a metric that the registry may not know yet."""
+    values = {"name": as_text(name)}
+    db.conn.execute("insert or ignore into metrics (name) values (:name)", values)
+    (id,) = db.conn.execute("select id from metrics where name = :name", values).fetchone()
+    return int(id)
+
+
 def as_text(value: str) -> str:
     """Return `value` without halves of characters, which JSON can spell and SQLite refuses."""
     return value.encode(errors="replace").decode()
@@ -85,9 +95,10 @@ def _start(taking: Taking, event: Event) -> None:
     write_points(taking)
     execute = taking.db.conn.execute
     execute(
-        """
+        f"""
         delete from points
-        where run = :run and metric in (select id from metrics) and step > :step
+        where run = :run and step > :step
+          and metric in (select id from metrics where not ({points.IS_USE}))
         """,
         values,
     )
@@ -130,7 +141,7 @@ def _metrics(taking: Taking, event: Event) -> None:
     for name, value in new:
         metric = taking.metric_ids.get(name)
         if metric is None:
-            metric = taking.metric_ids[name] = _new_metric(taking.db, name)
+            metric = taking.metric_ids[name] = metric_id(taking.db, name)
         taking.points.append((taking.seq, metric, step, value))
     taking.row["step"] = step
     if epoch is not None:
@@ -217,14 +228,6 @@ def _end(taking: Taking, event: Event) -> None:
             "reason": reason,
         },
     )
-
-
-def _new_metric(db: Database, name: str) -> int:
-    """Return the number of a metric that the registry may not know yet."""
-    values = {"name": as_text(name)}
-    db.conn.execute("insert or ignore into metrics (name) values (:name)", values)
-    (id,) = db.conn.execute("select id from metrics where name = :name", values).fetchone()
-    return int(id)
 
 
 def _add_artifact(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,10 +16,20 @@ Point = tuple[int, float]
 MANY = 20_000
 """Above so many points the registry itself looks for the extremes, and few of them are held."""
 
+IS_USE = "(name glob 'gpu/[0-9]*/*' or name glob 'host/*')"
+"""Says in SQL what `is_use` does."""
+
+_USE = re.compile(r"gpu/\d.*/|host/")
+
 _FINITE = """
     run = :run and metric = (select id from metrics where name = :metric)
     and step > :after and step <= :until and value is not null
 """
+
+
+def is_use(metric: str) -> bool:
+    """Tell whether a metric is of what a run uses of its machine, over seconds and not steps."""
+    return _USE.match(metric) is not None
 
 
 def curve(

@@ -456,6 +456,31 @@ def _home(db: Database) -> None:
     db.conn.execute("create table home (root text not null)")
 
 
+def _use(db: Database) -> None:
+    """Sum up what runs used of their machine, and know how much of `use.jsonl` was taken in."""
+    db.conn.execute(
+        """
+        create table use (
+          run integer primary key references runs (seq) on delete cascade,
+          offset integer not null,
+          attempt integer not null, -- the newest that was seen
+          base integer not null, -- the second of the run at which that began
+          last integer not null, -- the last second that was seen
+          watched_s real not null,
+          gpus integer not null,
+          gpu_s real not null, -- seconds times GPUs whose use was told
+          busy_s real not null,
+          gpu_gib real not null,
+          power_s real not null, -- likewise, whose power was told
+          energy_j real not null,
+          host_s real not null,
+          cpu_s real not null,
+          host_gib real not null
+        )
+        """
+    )
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _first,
     _data_versions,
@@ -471,4 +496,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     _settings_and_tags,
     _mending,
     _home,
+    _use,
 ]

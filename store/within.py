@@ -46,3 +46,14 @@ def read_text(folder: Path, name: str) -> str:
     """
     with open_file(folder, name) as file:
         return file.read().decode("utf-8", errors="replace")
+
+
+def whole_lines(file: BinaryIO, most: int) -> bytes:
+    """Return about `most` bytes from where `file` stands, up to the end of a line."""
+    chunk = file.read(most)
+    end = chunk.rfind(b"\n") + 1
+    if end or len(chunk) < most:
+        return chunk[:end]
+    # one line longer than that: given whole once it is complete
+    rest = file.readline()
+    return chunk + rest if rest.endswith(b"\n") else b""

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from cxrlab.lab import Lab
     from cxrlab.lagging import Behind
     from store.runs import Run
+    from store.use import Use
 
 SHOWN = 50
 """How many runs the table shows where `--limit` does not say."""
+
+WIDE = 100
+"""With so many columns there is room for what runs used of GPUs."""
 
 HEAD = ("id", "state", "method", "task", "ratio", "seed", "settings", "done", "when")
 SETTINGS = HEAD.index("settings")
@@ -58,11 +62,11 @@ def runs(
 
     A line below a run says why it is in its state, where there is something to say.
     """
-    from cxrlab import console, lagging, text
+    from cxrlab import console, lagging, text, use_words
     from cxrlab.errors import unknown_name
     from cxrlab.exports import facts
     from store import runs as store_runs
-    from store import tags
+    from store import tags, use
     from trainers import catalog
 
     for name in state or ():
@@ -82,13 +86,19 @@ def runs(
             found, fitting = filtered(db, where, states, {"method": method, "task": task}, most)
         tagged = tags.of(db, [run.id for run in found])
         behind = lagging.of_running(db, found)
+        used = use.of_runs(db, [run.id for run in found], now=time.time())
         everything = store_runs.count(db)
         asleep = store_runs.count(db, states=("queued",)) if nobody_starts(lab) else 0
     if as_json:
         late = {id: each.as_facts() for id, each in behind.items()}
         console.facts(
             [
-                facts.of_run(run) | {"behind": late.get(run.id), "tags": tagged.get(run.id, ())}
+                facts.of_run(run)
+                | {
+                    "behind": late.get(run.id),
+                    "tags": tagged.get(run.id, ()),
+                    "use": use_words.facts(used.get(run.id)),
+                }
                 for run in found
             ]
         )
@@ -101,7 +111,8 @@ def runs(
         )
         console.say(f"{none}; `cxrlab runs` lists all")
     else:
-        for line in listing(found, behind, tagged, columns=console.width(), now=time.time()):
+        columns, now = console.width(), time.time()
+        for line in listing(found, behind, tagged, used, columns=columns, now=now):
             console.fact(line)
         if len(found) < fitting:
             left = text.plural(fitting - len(found), "older one")
@@ -146,6 +157,7 @@ def listing(
     found: list[Run],
     behind: Mapping[str, Behind],
     tagged: Mapping[str, tuple[str, ...]],
+    used: Mapping[str, Use],
     *,
     columns: int,
     now: float,
@@ -168,11 +180,18 @@ def listing(
         for run in found
     ]
     styles = [["bold", text.STATES[run.state].style, *[""] * 7] for run in found]
-    head, right, gives_way = list(HEAD), (4, 5, 7), SETTINGS
+    head, gives_way = list(HEAD), SETTINGS
+    right: tuple[int, ...] = (4, 5, 7)
     if not any(row[SETTINGS] for row in rows):
         for each in (head, *rows, *styles):
             del each[SETTINGS]
         right, gives_way = (4, 5, 6), 3
+    if columns >= WIDE and any(each.gpu_hours for each in used.values()):
+        right = (*right, len(head) - 1, len(head))
+        head[-1:-1] = "GPU h", "busy"
+        for run, row, style in zip(found, rows, styles, strict=True):
+            row[-1:-1] = gpu_use(used.get(run.id))
+            style[-1:-1] = "", ""
     lines = console.table(
         head, rows, right=right, gives_way=gives_way, styles=styles, columns=columns
     )
@@ -187,6 +206,16 @@ def listing(
         if run.id in behind:
             out += console.wrapped(behind[run.id].told(), indent=8, columns=columns)
     return out
+
+
+def gpu_use(used: Use | None) -> tuple[str, str]:
+    """Return how many GPU hours a run took, and how busy the GPUs were."""
+    hours = used.gpu_hours if used else None
+    busy = used.utilization if used else None
+    return (
+        "" if hours is None else f"{hours:.1f}",
+        "" if busy is None else f"{busy:.0f} %",
+    )
 
 
 def done(run: Run) -> str:

@@ -77,18 +77,20 @@ def show_cell(ctx: typer.Context, name: str, *, as_json: bool) -> None:
 
 def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     """Return all that is known of a run, as `--json` gives it."""
-    from cxrlab import advice, cloning, descent, frozen, lagging, restricted, worktree
+    from cxrlab import advice, cloning, descent, frozen, lagging, restricted, use_words, worktree
     from cxrlab.exports import facts
-    from store import artifacts, jobs, notes, results, tags
+    from store import artifacts, jobs, notes, results, tags, use
     from trainers import metrics
 
     saved = restricted.shown(lab, run.task, artifacts.of_run(db, run.id))
     document = results.document(db, run.id) or {}
     chosen = metrics.selection(document.get("selected_by"))
     behind = lagging.look(db, run)
+    config = cloning.configuration(run)
     return facts.of_run(run) | {
         "behind": behind.as_facts() if behind else None,
-        "next": advice.next_step(run, cloning.configuration(run)),
+        "next": advice.next_step(run, config) or use_words.idle(db, run, config),
+        "use": use_words.facts(use.of_run(db, run.id, now=time.time())),
         "notes": [entry.text for entry in notes.select(db, about=run.id)],
         "tags": tags.of(db, [run.id]).get(run.id, ()),
         "command": run.command,
@@ -197,6 +199,7 @@ def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
         lines += checkpoint_told(saved, columns=columns)
     lines += code_told(known, columns=columns)
     lines += machine_told(known["made_of"], columns=columns)
+    lines += use_told(known["use"], columns=columns)
     for each in known["jobs"]:
         lines += labelled("job", job_told(each, now), columns=columns)
     for attempt in known["attempts"]:
@@ -343,6 +346,17 @@ def machine_told(made: dict[str, Any], *, columns: int) -> list[str]:
         lines += labelled("machine", f"{made['host']}: {on}{cuda}{driver}{threads}",
                           columns=columns)  # fmt: skip
     return lines
+
+
+def use_told(used: dict[str, Any] | None, *, columns: int) -> list[str]:
+    """Return the line on what a run used of its machine; none where nobody has seen it."""
+    from cxrlab import use_words
+    from store.use import Use
+
+    if used is None:
+        return []
+    figures = [f"{name} {figure}" for name, figure in use_words.figures(Use(**used))]
+    return labelled("use", ", ".join(figures), columns=columns) if figures else []
 
 
 def origin_told(name: str, encoder: dict[str, Any], *, columns: int) -> list[str]:

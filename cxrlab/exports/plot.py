@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sqlite_utils import Database
 
-from cxrlab import completion
+from cxrlab import completion, use_words
 from cxrlab.chart import Chart, Panel, Series, smooth
 from cxrlab.errors import NotFound, Usage, unknown_name
 from store import points, runs, within
@@ -71,11 +71,12 @@ def metrics_of(db: Database, found: Sequence[Run], asked: Sequence[str]) -> list
     if not known:
         raise NotFound("nothing has been logged yet", f"`cxrlab logs {found[0].id}`")
     if not asked:
+        first = sorted(known, key=points.is_use)[:1]
         if len(found) == 1:
             judged = catalog.TASKS.get(found[0].task)
             usual = (*USUAL, f"val/{judged.metric}") if judged else USUAL
-            return [name for name in usual if name in known] or known[:1]
-        return [next((name for name in SEVERAL_RUNS if name in known), known[0])]
+            return [name for name in usual if name in known] or first
+        return [next((name for name in SEVERAL_RUNS if name in known), *first)]
     chosen: dict[str, None] = {}
     for word in asked:
         fitting = fnmatch.filter(known, word)
@@ -96,8 +97,9 @@ def curves(
     """
     out = []
     for run in found:
-        place = _places(run, axis)
+        by_step = _places(run, axis) if not all(map(points.is_use, metrics)) else float
         for metric in metrics:
+            place = _hours if points.is_use(metric) else by_step
             raw = points.pieces(db, run.id, metric, most=None if weight else MOST)
             moved = [[(place(step), value) for step, value in piece] for piece in raw]
             smoothed = smooth(moved, weight) if weight else moved
@@ -129,6 +131,10 @@ def _places(run: Run, axis: Axis) -> Any:
         return lambda step: step * rate
     hours = trained_hours(Path(run.folder) / FILE_NAME)
     return lambda step: hours.get(step, 0.0)
+
+
+def _hours(second: float) -> float:
+    return second / 3600
 
 
 def trained_hours(path: Path) -> dict[int, float]:
@@ -163,7 +169,9 @@ def chart(drawn: Sequence[Curve], *, axis: Axis, log: bool) -> Chart:
     """Return the curves as a chart; metrics of one name after the `/` share a panel."""
     panels: dict[str, list[Curve]] = {}
     for one in drawn:
-        panels.setdefault(one.metric.rpartition("/")[2], []).append(one)
+        of_use = points.is_use(one.metric)
+        name = use_words.kind(one.metric) if of_use else one.metric.rpartition("/")[2]
+        panels.setdefault(name, []).append(one)
     return Chart(
         tuple(_panel(name, members, axis=axis, log=log) for name, members in panels.items())
     )
@@ -182,8 +190,8 @@ def _panel(name: str, members: Sequence[Curve], *, axis: Axis, log: bool) -> Pan
     title = ", ".join(metrics) + (f" of {_run_name(members[0].run)}" if alone else "")
     return Panel(
         title,
-        LABELS[axis],
-        name,
+        "hours" if points.is_use(metrics[0]) else LABELS[axis],
+        f"{name} ({use_words.UNITS[name]})" if name in use_words.UNITS else name,
         tuple(Series(called(one), one.pieces) for one in members),
         log=log,
     )

@@ -6,6 +6,7 @@ Each opens the registry for itself and is called on a thread, never by a handler
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from cxrlab import (
     presets,
     restricted,
     tagging,
+    use_words,
     weights,
 )
 from cxrlab.behind import Member
@@ -32,7 +34,19 @@ from cxrlab.exports.notebook import settings_for as as_notebook
 from cxrlab.lab import Lab
 from cxrlab.tui import grouping, remembered, words
 from cxrlab.tui.grouping import Group
-from store import artifacts, matching, notes, points, queue, results, runs, settings, tags, within
+from store import (
+    artifacts,
+    matching,
+    notes,
+    points,
+    queue,
+    results,
+    runs,
+    settings,
+    tags,
+    use,
+    within,
+)
 from store.points import Point
 from store.runs import Run
 from trainers.catalog import METHODS, PRETRAIN, PRETRAIN_ENTRY, TASKS, datasets_in_use
@@ -111,6 +125,8 @@ class RunsView(NamedTuple):
     """By a recipe."""
     scores: Mapping[str, results.Result] = {}
     """By a run's id, what its task is judged by."""
+    used: Mapping[str, use.Use] = {}
+    """By a run's id, what it used of its machine."""
     groups: tuple[Group, ...] = ()
     unread: int = 0
     """Recipes whose settings have to be read before the filter can be answered."""
@@ -139,6 +155,7 @@ class RunView(NamedTuple):
     run: Run
     parent: Run | None
     metrics: tuple[str, ...]
+    """Of its training; those of what it uses of its machine are in `use_metrics`."""
     last: dict[str, float]
     results: tuple[results.Result, ...]
     saved: tuple[artifacts.Artifact, ...]
@@ -150,6 +167,9 @@ class RunView(NamedTuple):
     """What to do about it; empty where all is well."""
     notes: tuple[str, ...] = ()
     """What was noted about it, newest first."""
+    use_metrics: tuple[str, ...] = ()
+    used: use.Use | None = None
+    """What it used of its machine; None where it has never begun."""
 
 
 class Compared(NamedTuple):
@@ -263,6 +283,7 @@ def read_runs(lab: Lab, asked: RunsAsked, now: float) -> RunsView:
             if asked.settings
             else {},
             _scores(db, shown),
+            use.of_runs(db, [run.id for run in shown], now=now),
             tuple(groups),
             unread,
         )
@@ -389,22 +410,26 @@ def _behind(db: Database, run: Run, metric: str) -> Behind:
     return Behind(run, named.get(f"test/{metric}"), saved, member)
 
 
-def read_run(lab: Lab, run_id: str) -> RunView:
-    """Return what is known of a run."""
+def read_run(lab: Lab, run_id: str, *, now: float | None = None) -> RunView:
+    """Return what is known of a run; `now` is the clock's time where it is not given."""
     with registry(lab) as db:
         run = runs.get(db, run_id)
+        config = cloning.configuration(run)
+        names = points.metric_names(db, run_id)
         return RunView(
             run,
             runs.get(db, run.parent) if run.parent else None,
-            tuple(points.metric_names(db, run_id)),
+            tuple(name for name in names if not points.is_use(name)),
             points.last(db, run_id),
             tuple(results.of_run(db, run_id)),
             restricted.shown(lab, run.task, artifacts.of_run(db, run_id)),
             tuple(results.warnings(db, run_id)),
             tuple(results.attempts(db, run_id)),
             restricted.hidden(lab, run.task),
-            advice.next_step(run, cloning.configuration(run)),
+            advice.next_step(run, config) or use_words.idle(db, run, config),
             tuple(entry.text for entry in notes.select(db, about=run.id)),
+            tuple(name for name in names if points.is_use(name)),
+            use.of_run(db, run_id, now=time.time() if now is None else now),
         )
 
 

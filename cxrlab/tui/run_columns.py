@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from cxrlab import text
+from cxrlab import text, use_words
 from cxrlab.harmless import harmless
 from cxrlab.tui import sentences, telling, words
 from cxrlab.tui.grouping import Group
@@ -16,6 +16,7 @@ from cxrlab.tui.widgets.table import Column, Part, Row, Span
 from cxrlab.tui.words import tr
 from store.results import Result
 from store.runs import Run
+from store.use import Use
 
 
 class Known(NamedTuple):
@@ -25,6 +26,7 @@ class Known(NamedTuple):
     tags: tuple[str, ...] = ()
     settings: Mapping[str, str] = {}
     score: Result | None = None
+    used: Use | None = None
 
 
 class Choosable(NamedTuple):
@@ -66,6 +68,18 @@ def _score(run: Run, known: Known) -> list[Part]:
         return [("", "")]
     name = known.score.metric.rsplit("/", 1)[-1]
     return [(f"{harmless(name)} ", "dim"), (telling.value(name, known.score.value), "strong")]
+
+
+def _gpu_hours(run: Run, known: Known) -> list[Part]:
+    hours = known.used.gpu_hours if known.used else None
+    return [("" if hours is None else f"{hours:.1f}", "")]
+
+
+def _busy(run: Run, known: Known) -> list[Part]:
+    """Return how busy its GPUs were, marked where they stood idle for half of the time."""
+    share = known.used.utilization if known.used else None
+    idle = share is not None and share < use_words.IDLE
+    return [("" if share is None else f"{share:.0f} %", "stopped" if idle else "")]
 
 
 CHOOSABLE: dict[str, Choosable] = {
@@ -111,6 +125,10 @@ CHOOSABLE: dict[str, Choosable] = {
     "gpus": Choosable(
         Column("GPUs", 4, right=True), "how many it takes", _plain(lambda run: run.gpus)
     ),
+    "gpu-hours": Choosable(
+        Column("GPU hours", 9, right=True), "for how long it held GPUs", _gpu_hours
+    ),
+    "busy": Choosable(Column("busy", 5, right=True), "how busy its GPUs were, on average", _busy),
     "parent": Choosable(
         Column("parent", 6), "the run whose encoder it has", _plain(lambda run: run.parent, "dim")
     ),

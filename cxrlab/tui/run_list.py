@@ -215,6 +215,7 @@ class RunList(Screen[None]):
             view.tags.get(row.id, ()),
             view.settings.get(row.recipe, {}),
             view.scores.get(row.id),
+            view.used.get(row.id),
         )
         return run_columns.row_of(row, known, columns)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from cxrlab import text
+from cxrlab import text, use_words
 from cxrlab.harmless import cut, harmless
 from cxrlab.tui import sentences
 from cxrlab.tui.reading import Compared, RunView
@@ -197,6 +197,7 @@ def curve_title(
     how: Sequence[str] = (),
     other: str = "",
     metric: str = "",
+    colours: Sequence[str] = (),
 ) -> Text:
     """Return which curves are drawn by which sign and how, and their last values.
 
@@ -208,6 +209,7 @@ def curve_title(
         how: what is done to the values before they are drawn.
         other: which of `shown` is a run.
         metric: what the other run's value is of.
+        colours: of lines that are told apart by them; none where signs do.
     """
     if not shown:
         return Text(tr("no metric yet"), "dim")
@@ -215,9 +217,12 @@ def curve_title(
     if how:
         said.append(f"{joined(list(how))}  ", "italic")
     signs = iter("━◆")
-    for name in shown:
-        sign = "═" if name == other else next(signs)
-        said.append(f"{sign} {harmless(name)} ", "bold")
+    for n, name in enumerate(shown):
+        if colours and name != other:
+            said.append("━ ", colours[n % len(colours)])
+        else:
+            said.append(f"{'═' if name == other else next(signs)} ", "bold")
+        said.append(f"{harmless(name)} ", "bold")
         said.append(f"{value(metric if name == other else name, last.get(name))}   ")
     if count > 1:
         said.append(tr("metric {n} of {all}, `m` next").format(n=at, all=count), "dim")
@@ -232,16 +237,27 @@ def facts(view: RunView) -> Text:
         for result in view.results:
             row(said, result.metric, interval(result))
     heading(said, tr("last values"))
-    for metric, number in view.last.items():
-        row(said, metric, value(metric, number))
-    if not view.last:
+    for metric in view.metrics:
+        if metric in view.last:
+            row(said, metric, value(metric, view.last[metric]))
+    if not view.metrics:
         said.append(f"{tr('none yet')}\n", "dim")
+    use_of_machine(said, view)
     checkpoints = [saved for saved in view.saved if saved.kind != "sample"]
     if checkpoints:
         heading(said, tr("checkpoints"))
         for saved in checkpoints:
             row(said, saved.kind, at_step(saved.step))
     return said
+
+
+def use_of_machine(said: Text, view: RunView) -> None:
+    """Write what the run used of its machine, a line each; nothing where nobody has seen it."""
+    figures = use_words.figures(view.used) if view.used else []
+    if figures:
+        heading(said, tr("use of the machine"))
+    for name, figure in figures:
+        row(said, tr(name), figure)
 
 
 def at_step(step: int | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -31,18 +32,21 @@ from store import (
     runs,
     settings,
     tags,
+    use,
     work,
 )
 
 MODULES = (
     "runs", "queue", "jobs", "notices", "points", "artifacts", "results", "cells", "finished",
     "claims", "intake", "matching", "mending", "settings", "tags", "offspring", "peaks",
-    "predecessors", "work",
+    "predecessors", "use", "work",
 )  # fmt: skip
 NO_QUERY = {
     "runs.new_id",
     "runs.read_row",
     "points.thin",
+    "points.is_use",
+    "use.stretches",
     "settings.as_text",
     "settings.as_number",
     "finished.start_of",
@@ -120,6 +124,11 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "work.spent": lambda db: work.spent(db, "mrm", "siim"),
     "points.is_logged": lambda db: points.is_logged(db, "aaaaaa", "train/loss"),
     "points.last": lambda db: points.last(db, "aaaaaa"),
+    "use.take_in": lambda db: use.take_in(db, "aaaaaa", Path(runs.get(db, "aaaaaa").folder)),
+    "use.forget": lambda db: use.forget(db, 1),
+    "use.of_run": lambda db: use.of_run(db, "aaaaaa", now=1.0),
+    "use.of_runs": lambda db: use.of_runs(db, ["aaaaaa", "bbbbbb"], now=1.0),
+    "use.lately": lambda db: use.lately(db, "aaaaaa"),
     "artifacts.of_run": lambda db: artifacts.of_run(db, "aaaaaa", "last"),
     "artifacts.newest_encoder": lambda db: artifacts.newest_encoder(db, "mrm", preset="quick"),
     "results.of_run": lambda db: results.of_run(db, "aaaaaa"),
@@ -189,7 +198,11 @@ def filled(db: Any, add_run: Any, write_events: Any) -> Any:
         {"kind": "metrics", "step": 5, "values": {"train/loss": 1.0}},
         {"kind": "checkpoint", "kind_of": "encoder", "path": "e.pt"},
     )
+    stretch = {"t": 1.0, "attempt": 1, "at": 5.0, "s": 900.0, "values": {"gpu/0/utilization": 9.0}}
+    (folder / use.FILE_NAME).write_text(json.dumps(stretch) + "\n")
     intake.take_in(db, "aaaaaa", folder)
+    with (folder / use.FILE_NAME).open("a") as file:
+        file.write(json.dumps(stretch | {"at": 905.0}) + "\n")
     write_events(
         folder,
         {"kind": "start", "step": 4},

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from cxrlab import advice, checkup, text
+from cxrlab import advice, checkup, text, use_words
 from cxrlab.harmless import cut
 from cxrlab.lab import Lab
 from cxrlab.tui import acting, gpu_signs, remembered, run_columns, sentences, words, zh
@@ -80,6 +80,7 @@ TABLES = {
     *(sentence for act in acting.ACTS.values() for sentence in (act.asks, act.done, act.refused)),
     *(act.warning for act in acting.ACTS.values() if act.warning),
     *matching.GROUPS,
+    *use_words.FIGURES,
     run_screen.NONE,
     run_screen.PAPER,
 }
@@ -167,6 +168,17 @@ def test_paddings_count_two_cells_for_a_chinese_character() -> None:
             "停止中，停滞：5 min 无事件，通常每 2 s 一次",
         ),
         ("`cxrlab queue release abc` lets it start", "用 `cxrlab queue release abc` 放行"),
+        (
+            "its GPUs were busy 31 % of the last ten minutes, and it hardly waits for data; "
+            "a larger batch may help",
+            "最近十分钟显卡利用率为 31 %，而且几乎不等待数据；可尝试更大的批大小",
+        ),
+        (
+            "its GPUs were busy 3 % of the last ten minutes; `cxrlab data prepare` decodes images "
+            "once, `cxrlab clone abc --set num_workers=8` has more loader workers",
+            "最近十分钟显卡利用率为 3 %；`cxrlab data prepare` 可将图像一次解码，"
+            "`cxrlab clone abc --set num_workers=8` 使用更多加载进程",
+        ),
         ("RuntimeError: shapes; do not fit, at all", "RuntimeError: shapes; do not fit, at all"),
         ("{braces} of others; stay", "{braces} of others; stay"),
         ("its encoder's run mrmaaa is gone", "编码器所属的运行 mrmaaa 已不存在"),

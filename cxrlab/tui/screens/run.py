@@ -47,6 +47,13 @@ class RunScreen(Screen[None]):
         Binding("m", "metric(1)", "Metric", tooltip="Draw the next metric."),
         Binding("M", "metric(-1)", "Metric back", show=False, tooltip="Draw the metric before."),
         Binding(
+            "u",
+            "use",
+            "Use",
+            show=False,
+            tooltip="Draw what it uses of its machine, and back.",
+        ),
+        Binding(
             "f", "follow", "Follow", show=False, tooltip="Go to the end of the log and follow it."
         ),
         Binding("slash", "search", "Search", show=False, tooltip="Search the log upwards."),
@@ -137,7 +144,7 @@ class RunScreen(Screen[None]):
         self._compared: reading.Compared | None = None
         self._traced: tracing.Traced | None = None
         self._gpus: GpusRead | None = None
-        self._asking = Asking(self, lambda: self.Read(reading.read_run(lab, run_id)))
+        self._asking = Asking(self, lambda: self.Read(reading.read_run(lab, run_id, now=clock())))
         self._tracing = Asking(self, lambda: self.Traced(tracing.read_traced(lab, run_id)))
         self._comparing = Asking(
             self, lambda other: self.Compared(reading.read_differences(lab, run_id, other))
@@ -272,6 +279,11 @@ class RunScreen(Screen[None]):
 
     def action_metric(self, step: int) -> None:
         self.query_one(CurvePane).turn_metric(step)
+
+    def action_use(self) -> None:
+        self._turn_to("watch")
+        if not self.query_one(CurvePane).turn_group():
+            self.notify(tr("nobody has seen yet what it uses"), markup=False)
 
     def action_log_scale(self) -> None:
         self.query_one(CurvePane).turn_log()

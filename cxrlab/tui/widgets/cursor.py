@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
+from cxrlab import text
 from cxrlab.harmless import harmless
 from cxrlab.tui import telling
 from cxrlab.tui.words import joined, tr
@@ -99,12 +100,18 @@ def zoomed(place: Place, every: Window, factor: float) -> Place:
     return replace(place, window=(start, start + span))
 
 
-def told(read: Sequence[Read], epoch: float | None) -> Text:
-    """Return what is read at the cursor in a line; each curve's step only where it is another."""
+def told(read: Sequence[Read], epoch: float | None, *, timed: bool = False) -> Text:
+    """Return what is read at the cursor in a line; each curve's step only where it is another.
+
+    Args:
+        read: what each curve says.
+        epoch: which epoch that is; None where it is not known.
+        timed: whether steps are seconds.
+    """
     if not read:
         return Text(tr("no value at these steps"), "dim")
     step = read[0].step
-    said = Text().append(tr("step {n}").format(n=f"{step:,}"), "bold")
+    said = Text().append(_place(step, timed=timed), "bold")
     if epoch is not None:
         said.append(f" · {tr('epoch {n}').format(n=f'{epoch:.2f}')}")
     for one in read:
@@ -116,7 +123,13 @@ def told(read: Sequence[Read], epoch: float | None) -> Text:
             value = telling.value(one.metric, one.smoothed)
             more.append(tr("smoothed {value}").format(value=value))
         if one.step != step:
-            more.append(tr("step {n}").format(n=f"{one.step:,}"))
+            more.append(_place(one.step, timed=timed))
         if more:
             said.append(f" ({joined(more)})", "dim")
     return said
+
+
+def _place(step: int, *, timed: bool) -> str:
+    if timed:
+        return tr("after {time}").format(time=text.duration(step))
+    return tr("step {n}").format(n=f"{step:,}")

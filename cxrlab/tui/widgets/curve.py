@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rich.text import Text
@@ -11,10 +11,15 @@ from textual.app import RenderResult
 from textual.color import Color
 from textual_plotext import PlotextPlot
 
+from cxrlab import text
 from cxrlab.tui.words import tr
 
 OTHER = "state-lost"
 """The theme's colour that is neither the first curve's nor the second's."""
+
+
+COLOURS = ("primary", "accent", "success", "error", "secondary")
+"""The theme's colours of a run's curves, in order."""
 
 
 class Series(NamedTuple):
@@ -24,6 +29,8 @@ class Series(NamedTuple):
     points: Sequence[tuple[int, float]]
     other: bool = False
     """Of another run: a line in a colour of its own."""
+    line: bool = False
+    """Drawn as a line although it is not the first."""
 
 
 class Curve(PlotextPlot):
@@ -35,6 +42,7 @@ class Curve(PlotextPlot):
         self.logarithmic = False
         self.cursor: int | None = None
         self.window: tuple[int, int] | None = None
+        self.timed = False
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self.redraw())
@@ -46,6 +54,7 @@ class Curve(PlotextPlot):
         logarithmic: bool = False,
         cursor: int | None = None,
         window: tuple[int, int] | None = None,
+        timed: bool = False,
     ) -> None:
         """Draw these curves in place of the last ones.
 
@@ -54,10 +63,11 @@ class Curve(PlotextPlot):
             logarithmic: whether they are drawn by their logarithm.
             cursor: the step that a line is drawn at.
             window: the first and the last step shown; all where there is none.
+            timed: whether steps are seconds.
         """
         self.series = tuple(series)
         self.logarithmic = logarithmic
-        self.cursor, self.window = cursor, window
+        self.cursor, self.window, self.timed = cursor, window, timed
         self.redraw()
 
     def render(self) -> RenderResult:
@@ -72,7 +82,7 @@ class Curve(PlotextPlot):
         plot = self.plt
         plot.clear_figure()
         plot.clear_data()
-        colours = [self._colour("primary"), self._colour("accent")]
+        colours = [self._colour(name) for name in COLOURS]
         every: list[tuple[int, float]] = []
         # another run's lies under this one's
         for i, series in sorted(enumerate(self.series), key=lambda one: not one[1].other):
@@ -82,8 +92,8 @@ class Curve(PlotextPlot):
                 continue
             every += points
             steps, values = zip(*points, strict=True)
-            colour = self._colour(OTHER) if series.other else colours[i % 2]
-            if (i == 0 or series.other) and len(steps) > 1:
+            colour = self._colour(OTHER) if series.other else colours[i % len(colours)]
+            if (i == 0 or series.other or series.line) and len(steps) > 1:
                 plot.plot(steps, values, marker="braille", color=colour)
             else:
                 plot.scatter(steps, values, marker="◆" if i else "•", color=colour)
@@ -106,8 +116,10 @@ class Curve(PlotextPlot):
         """Put round steps under the plot, and round values beside a logarithmic one."""
         plot, (steps, values) = self.plt, zip(*every, strict=True)
         first, last = self.window or (min(steps), max(steps))
-        ticks = round_steps(first, last, most=max(2, self.size.width // 16))
-        plot.xticks([float(tick) for tick in ticks], [f"{tick:,}" for tick in ticks])
+        round_ones = round_times if self.timed else round_steps
+        ticks = round_ones(first, last, most=max(2, self.size.width // 16))
+        said = [text.duration(tick) if self.timed else f"{tick:,}" for tick in ticks]
+        plot.xticks([float(tick) for tick in ticks], said)
         if self.logarithmic:
             marks = round_values(min(values), max(values), most=max(2, self.size.height // 3))
             plot.yticks([math.log10(mark) for mark in marks], [f"{mark:g}" for mark in marks])
@@ -123,7 +135,19 @@ class Curve(PlotextPlot):
 
 def round_steps(first: int, last: int, *, most: int) -> list[int]:
     """Return at most `most` round numbers from `first` to `last`, evenly apart."""
-    spans = (size * 10**power for power in range(12) for size in (1, 2, 5))
+    return _evenly(first, last, (size * 10**n for n in range(12) for size in (1, 2, 5)), most)
+
+
+def round_times(first: int, last: int, *, most: int) -> list[int]:
+    """Return at most `most` round times from `first` to `last` (s), evenly apart."""
+    sizes = (1, 2, 5, 10, 20, 30)
+    spans = [size * unit for unit in (1, 60) for size in sizes]
+    spans += [size * 3600 for size in (1, 2, 3, 6, 12)]
+    spans += [size * 10**n * 86400 for n in range(5) for size in (1, 2, 5)]
+    return _evenly(first, last, spans, most)
+
+
+def _evenly(first: int, last: int, spans: Iterable[int], most: int) -> list[int]:
     apart = next((span for span in spans if (last - first) // span < most), 10**12)
     start = -(-first // apart) * apart
     return list(range(start, last + 1, apart)) or [first]

@@ -12,12 +12,12 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Static
 
-from cxrlab import chart
+from cxrlab import chart, text, use_words
 from cxrlab.lab import Lab
 from cxrlab.tui import reading, telling
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.widgets import cursor
-from cxrlab.tui.widgets.curve import Curve, Series
+from cxrlab.tui.widgets.curve import COLOURS, Curve, Series
 from cxrlab.tui.words import tr
 from store.points import Point, thin
 from store.runs import Run
@@ -67,6 +67,8 @@ class CurvePane(Vertical, can_focus=True):
         self._near: dict[tuple[str, str], tuple[cursor.Window, Sequence[Point]]] = {}
         """The points last read of a window of steps, and of the steps before it, by what."""
         self.metric = ""
+        self.of_use = False
+        """Whether curves are drawn of what the run uses of its machine, over time."""
         self.logarithmic = False
         self.other = ""
         """The id of the run that is drawn over this one."""
@@ -98,11 +100,20 @@ class CurvePane(Vertical, can_focus=True):
             # a new attempt supersedes points that were drawn: all are read again
             self._attempt = view.run.attempt
             self._points, self._near, self.place = {}, {}, cursor.Place()
-        if view.metrics and self.metric not in view.metrics:
-            found = (name for name in FIRST_METRICS if name in view.metrics)
-            self.metric = next(found, view.metrics[0])
+        names = self._names()
+        if names and self.metric not in names:
+            self.metric = next((name for name in FIRST_METRICS if name in names), names[0])
         self.draw()
         self._read()
+
+    def _names(self) -> tuple[str, ...]:
+        """Return the metrics that one turns through; of each GPU's one stands for all."""
+        if self._view is None:
+            return ()
+        if self.of_use:
+            kinds = use_words.by_kind(self._view.use_metrics)
+            return tuple(names[0] for names in kinds.values())
+        return self._view.metrics
 
     def _read(self) -> None:
         asked = []
@@ -154,9 +165,11 @@ class CurvePane(Vertical, can_focus=True):
         return near if of == window else sorted({*whole, *near})
 
     def _shown(self) -> list[str]:
-        """Return the metric chosen, and its counterpart in training or validation."""
+        """Return the metric chosen, and its counterpart in training or validation, or of GPUs."""
         if not self.metric or self._view is None:
             return []
+        if self.of_use:
+            return use_words.by_kind(self._view.use_metrics).get(use_words.kind(self.metric), [])
         split, _, name = self.metric.partition("/")
         other = {"train": "val", "val": "train"}.get(split, "")
         both = [self.metric, f"{other}/{name}"]
@@ -192,6 +205,7 @@ class CurvePane(Vertical, can_focus=True):
                 name,
                 cursor.within(self._made(self._held(run, metric)), place.window),
                 other=run != self._run_id,
+                line=self.of_use,
             )
             for name, run, metric in self._curves()
         ]
@@ -205,7 +219,13 @@ class CurvePane(Vertical, can_focus=True):
         drawn = (curve.series, curve.logarithmic, curve.cursor, curve.window)
         changed = drawn != (tuple(series), self.logarithmic, at, place.window)
         if changed and not (same and empty and not place.window):  # keeps it until all is read
-            curve.show(series, logarithmic=self.logarithmic, cursor=at, window=place.window)
+            curve.show(
+                series,
+                logarithmic=self.logarithmic,
+                cursor=at,
+                window=place.window,
+                timed=self.of_use,
+            )
         self._draw_reading(at)
         self._draw_title(series, last)
 
@@ -222,24 +242,30 @@ class CurvePane(Vertical, can_focus=True):
             if point is not None:
                 made = dict(self._made(held))[point[0]] if WEIGHTS[self._weight] else None
                 read.append(cursor.Read(name, metric, *point, made))
-        line.update(cursor.told(read, self._epoch(read[0].step) if read else None))
+        epoch = self._epoch(read[0].step) if read else None
+        line.update(cursor.told(read, epoch, timed=self.of_use))
 
     def _epoch(self, step: int) -> float | None:
         """Return the epoch at a step; the registry knows that of the last one."""
         run = self._view.run if self._view else None
-        if run is None or run.epoch is None or not run.step:
+        if run is None or run.epoch is None or not run.step or self.of_use:
             return None
         return run.epoch * step / run.step
 
     def _draw_title(self, series: Sequence[Series], last: Mapping[str, float]) -> None:
-        count = len(self._view.metrics) if self._view else 0
-        at = self._view.metrics.index(self.metric) + 1 if self._view and self.metric else 0
+        names = self._names()
+        count = len(names)
+        at = names.index(self.metric) + 1 if self.metric in names else 0
         weight = WEIGHTS[self._weight]
         how = [tr("log scale")] * self.logarithmic
         how += [tr("smoothed {weight:g}").format(weight=weight)] * bool(weight)
         if self.place.window:
-            first, end = (f"{step:,}" for step in self.place.window)
-            how.append(tr("steps {first} to {last}").format(first=first, last=end))
+            first, end = self.place.window
+            how.append(
+                tr("{low} to {high}").format(low=text.duration(first), high=text.duration(end))
+                if self.of_use
+                else tr("steps {first} to {last}").format(first=f"{first:,}", last=f"{end:,}")
+            )
         self.query_one("#curve-title", Static).update(
             telling.curve_title(
                 [one.name for one in series],
@@ -249,6 +275,7 @@ class CurvePane(Vertical, can_focus=True):
                 how=how,
                 other=self.other,
                 metric=self.metric,
+                colours=[self.app.theme_variables[name] for name in COLOURS] if self.of_use else (),
             )
         )
 
@@ -264,13 +291,26 @@ class CurvePane(Vertical, can_focus=True):
 
     def turn_metric(self, step: int) -> None:
         """Draw the next metric, or one before."""
-        if self._view is None or not self._view.metrics:
+        names = self._names()
+        if not names:
             return
-        names = self._view.metrics
         at = names.index(self.metric) if self.metric in names else 0
         self.metric = names[(at + step) % len(names)]
         self.draw()
         self._read()
+
+    def turn_group(self) -> bool:
+        """Turn from the training to what the run uses of its machine, and back.
+
+        Returns:
+            False where there is nothing of the latter.
+        """
+        if self._view is None or not (self.of_use or self._view.use_metrics):
+            return False
+        self.of_use = not self.of_use
+        self.metric, self.place = "", cursor.Place()
+        self.show(self._view)
+        return True
 
     def turn_log(self) -> None:
         """Draw values by their logarithm, or as they are again."""

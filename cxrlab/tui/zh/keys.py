@@ -135,6 +135,8 @@ WORDS: dict[str, str] = {
     # one run
     "Metric": "指标",
     "Draw the next metric.": "绘制下一个指标。",
+    "Use": "占用",
+    "Draw what it uses of its machine, and back.": "绘制它对机器的占用，再按返回。",
     "Metric back": "上个指标",
     "Draw the metric before.": "绘制上一个指标。",
     "Follow": "跟随",

@@ -196,6 +196,15 @@ _ADVICE = (
     (r"fewer loader workers: (?P<command>`[^`]+`)", "减少加载进程：{command}"),
     (r"(?P<command>`[^`]+`) tries smaller batches", "用 {command} 减小批大小"),
     (
+        r"its GPUs were busy (?P<n>\d+) % of the last ten minutes",
+        "最近十分钟显卡利用率为 {n} %",
+    ),
+    (r"and it hardly waits for data", "而且几乎不等待数据"),
+    (r"a larger batch may help", "可尝试更大的批大小"),
+    (r"more loader workers may help", "可尝试更多加载进程"),
+    (r"(?P<command>`[^`]+`) decodes images once", "{command} 可将图像一次解码"),
+    (r"(?P<command>`[^`]+`) has more loader workers", "{command} 使用更多加载进程"),
+    (
         r"half the batch, accumulated twice as long, makes the same updates: (?P<command>`[^`]+`)",
         "批大小减半、累积步数加倍，更新不变：{command}",
     ),

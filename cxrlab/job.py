@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cxrlab import runner
+from cxrlab import runner, use
 
 HANDED_IN = "slurm.json"
 """In a run folder: what was handed in, and the numbers that Slurm gave it."""
@@ -151,6 +151,14 @@ class JobRunner(runner.Runner):
         if runner.record_path(self.folder, self.attempt + 1).name in names_in(self.folder):
             sys.stderr.write(f"cxrlab: attempt {self.attempt + 1} has begun; this one ends\n")
             runner.kill_all(self.others())
+
+    def wait(self) -> int:
+        """Wait as every runner does, and have watched what the run uses of this node."""
+        assert self.trainer is not None
+        # what `srun` starts for several nodes is below others than the trainer
+        pid = 0 if "cxrlab.nodes" in self.command else self.trainer.pid
+        with use.watched(self.folder, self.attempt, pid):
+            return super().wait()
 
     def others(self) -> set[int]:
         """Return what is alive of the run on this node; its session is Slurm's, which lives on."""

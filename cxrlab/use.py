@@ -1,23 +1,34 @@
 """How does what a run uses of its machine come into its folder, a line for each stretch of time?
 
+    python -P -m cxrlab.use FOLDER ATTEMPT PID
+
 `store.use` tells what a line says. Between two looks a value is taken to change evenly, so that a
 mean times its time is the integral by the trapezoidal rule; of memory the most is kept. A stretch
 lasts from one look to the next, and in a long run a thousandth of what has passed: 61 hours make
 some 4,000 lines. Whoever is killed takes the stretch that is under way along, and nothing else.
-Standard library only.
+The agent watches the runs of its own machine (`cxrlab.use_watch`). On a node of a cluster there is
+none: a job starts this module as a program, which watches the processes below PID (0: none) and the
+GPUs of its own environment until its standard input ends. Standard library only.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cxrlab.gpus import Gpu
-from cxrlab.process_trees import Cost
+from cxrlab import runner
+from cxrlab.gpus import Gpu, read_gpus
+from cxrlab.process_trees import Cost, Trees
 
 FILE_NAME = "use.jsonl"
 PERIOD_S = 10.0
@@ -30,6 +41,8 @@ PART = 1000
 """A stretch lasts at least so small a part of the run."""
 
 _GIB = 2**30
+_END_S = 2.0
+"""How long a watcher may take to end before it is killed."""
 
 
 class Look(NamedTuple):
@@ -139,6 +152,60 @@ class Record:
                 append(self.folder / FILE_NAME, json.dumps(line))
 
 
+def visible(environment: Mapping[str, str]) -> list[str]:
+    """Return the GPUs that a process was told to use, as it numbers them."""
+    names = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return [name.strip() for name in names if name.strip()]
+
+
+@contextlib.contextmanager
+def watched(folder: Path, attempt: int, pid: int) -> Iterator[None]:
+    """Have an attempt watched by a process of its own, which may hang and is not waited for."""
+    command = [sys.executable, "-P", "-m", "cxrlab.use", str(folder), str(attempt), str(pid)]
+    marks = (runner.FOLDER_MARK, runner.ATTEMPT_MARK)  # it is no process of the run
+    try:
+        watcher = subprocess.Popen(
+            command,
+            env={name: value for name, value in os.environ.items() if name not in marks},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        assert watcher.stdin is not None
+        watcher.stdin.close()
+        try:
+            watcher.wait(timeout=_END_S)
+        except subprocess.TimeoutExpired:
+            watcher.kill()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Watch an attempt on this machine until standard input ends."""
+    parser = argparse.ArgumentParser(prog="python -P -m cxrlab.use", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("attempt", type=int)
+    parser.add_argument("pid", type=int)
+    parser.add_argument("--period-s", type=float, default=PERIOD_S, help="how often to look")
+    options = parser.parse_args(argv)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # of the whole job; its runner says when it is over
+    trees, devices = Trees(), visible(os.environ)
+    record = Record(options.folder, options.attempt, time.time())
+    while True:
+        gpus = read_gpus().gpus if devices else ()
+        cost = trees.look([options.pid]).get(options.pid)
+        record.add(look(time.time() - record.began, in_order(gpus, devices), cost))
+        if select.select([sys.stdin], [], [], options.period_s)[0]:
+            record.close()
+            return 0
+
+
 def append(path: Path, line: str) -> None:
     """Append a line by one call; one that was torn before it is closed first.
 
@@ -153,3 +220,7 @@ def append(path: Path, line: str) -> None:
         os.write(handle, (b"\n" if torn else b"") + line.encode() + b"\n")
     finally:
         os.close(handle)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -111,17 +111,15 @@ def _begin(run: Run, devices: Sequence[str]) -> _Watched | None:
     trainer = seen.record["trainer"]
     began = seen.record.get("started") or run.started or time.time()
     record = use.Record(Path(run.folder), run.attempt, float(began))
-    named = [device for device in visible(int(trainer["pid"])) if device in devices]
+    visible = use.visible(_environment(int(trainer["pid"])))
+    named = [device for device in visible if device in devices]
     more = [device for device in devices if device not in named]
     return _Watched(record, int(trainer["pid"]), trainer.get("start"), (*named, *more))
 
 
-def visible(pid: int) -> list[str]:
-    """Return the GPUs that a process was told to use, as it numbers them."""
+def _environment(pid: int) -> dict[str, str]:
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        text = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
     except OSError:
-        return []
-    mark = b"CUDA_VISIBLE_DEVICES="
-    found = next((each[len(mark) :] for each in environment if each.startswith(mark)), b"")
-    return [name.strip() for name in found.decode(errors="replace").split(",") if name.strip()]
+        return {}
+    return dict(each.split("=", 1) for each in text.split("\0") if "=" in each)

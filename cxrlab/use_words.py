@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from cxrlab import text
 from store import points, use
 from store.runs import Run
 from store.use import Use
@@ -46,6 +47,13 @@ def kind(metric: str) -> str:
     """Return what a metric of use is of, whichever GPU: `gpu/memory`."""
     head, _, name = metric.rpartition("/")
     return f"{head.partition('/')[0]}/{name}"
+
+
+def value(metric: str, number: float | None) -> str:
+    """Return a value of a metric of use with its unit: `87 %`, `61.5 GiB`."""
+    unit = UNITS.get(kind(metric), "").partition(" ")[0]
+    said = f"{number:.1f}" if number is not None and unit == "GiB" else text.number(number, 3)
+    return f"{said} {unit}".rstrip()
 
 
 def by_kind(metrics: Iterable[str]) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlite_utils import Database
 
 from cxrlab.exports import facts
-from store import points, results, within
+from store import points, results, use, within
 from store.intake import FILE_NAME
 from store.runs import Run
 
@@ -28,6 +28,8 @@ class Curves(NamedTuple):
     times: dict[int, float]
     """When each step was logged (s since the epoch), as far as that is known."""
     results: dict[str, float]
+    use: dict[str, list[tuple[int, float, float]]]
+    """(second of the run, value, time) of what it used of its machine, by name."""
 
     @property
     def name(self) -> str:
@@ -57,9 +59,15 @@ def read(db: Database, run: Run) -> Curves:
     """Return the curves of a run, none of them thinned."""
     metrics: dict[str, list[tuple[int, float]]] = {}
     for name, step, value in points.every(db, run.id):
+        if points.is_use(name):
+            continue
         metrics.setdefault(name, []).append((step, math.nan if value is None else value))
     numbers = {n.metric: n.value for n in results.of_run(db, run.id) if n.value is not None}
-    return Curves(run, metrics, _times(Path(run.folder) / FILE_NAME), numbers)
+    used: dict[str, list[tuple[int, float, float]]] = {}
+    for second, stretch in use.stretches(Path(run.folder)):
+        for name, seen in stretch.values.items():
+            used.setdefault(name, []).append((second, seen, stretch.t))
+    return Curves(run, metrics, _times(Path(run.folder) / FILE_NAME), numbers, used)
 
 
 def settings(run: Run) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from cxrlab.exports.curves import Curves, settings
 EXPERIMENT = "cxrlab"
 NAMES_TAG = "cxrlab.names"
 """The tag that says what metrics are called that MLflow could not call so."""
+SYSTEM = "system/"
+"""Begins the metrics that MLflow shows on a page of their own."""
 EXPERIMENT_ID = str(int(uuid.uuid5(uuid.NAMESPACE_URL, "cxrlab").hex[:15], 16))
 
 _STATUSES = {"running": 1, "queued": 2, "blocked": 2, "succeeded": 3, "failed": 4, "lost": 4,
@@ -91,6 +93,9 @@ def _write_run(curves: Curves, folder: Path, place: Path) -> None:
     for name, points in curves.metrics.items():
         lines = [f"{int(1000 * curves.time_of(s))} {value!r} {s}\n" for s, value in points]
         _put(folder / "metrics", known[name], "".join(lines))
+    for name, used in curves.use.items():
+        lines = [f"{int(1000 * t)} {value!r} {second}\n" for second, value, t in used]
+        _put(folder / "metrics", SYSTEM + name, "".join(lines))
     last = max((points[-1][0] for points in curves.metrics.values()), default=0)
     for name, value in curves.results.items():
         if name not in curves.metrics:

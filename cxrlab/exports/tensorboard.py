@@ -1,7 +1,8 @@
 """How do the curves of a run look as an event file of TensorBoard?
 
 Scalars as every version of TensorBoard reads them, a text that says which run it is, and the
-numbers of its result at its last step. Values are single floats, as in all such files.
+numbers of its result at its last step; what it used of its machine has seconds for steps. Values
+are single floats, as in all such files.
 
 Source: tensorflow/core/util/event.proto, framework/summary.proto.
 """
@@ -33,6 +34,11 @@ def event_file(curves: Curves) -> bytes:
     began = curves.run.started or curves.run.created
     out = [_event(began, 0, bytes_field(3, "brain.Event:2"))]
     out.append(_event(began, 0, bytes_field(5, bytes_field(1, _text(curves)))))
+    out += [
+        _event(t, second, bytes_field(5, bytes_field(1, _scalar(name, value))))
+        for name, used in sorted(curves.use.items())
+        for second, value, t in used
+    ]
     out += [
         _event(curves.time_of(step), step, bytes_field(5, bytes_field(1, _scalar(name, value))))
         for step, name, value in _in_order(curves)

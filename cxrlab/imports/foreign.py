@@ -13,6 +13,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -24,7 +25,7 @@ from cxrlab.errors import Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.imports.curves import OWN_RUN, Cell, Found
 from cxrlab.lab import Lab
-from store import intake, results, runs
+from store import intake, points, results, runs
 from store.db import writing
 from trainers import metrics
 from trainers.events import EventLog, finite
@@ -188,6 +189,8 @@ def last_values(found: Found) -> tuple[dict[str, float], list[str]]:
 def _write_events(
     folder: Path, found: Found, cell: Cell, *, notes: Sequence[str], result: dict[str, Any]
 ) -> None:
+    kept = {name: curve for name, curve in found.curves.items() if not _of_machine(name)}
+    found = replace(found, curves=kept)
     times = [t for curve in found.curves.values() for _, t in curve.values() if t is not None]
     began = found.began or min(times, default=time.time())
     ended = found.ended or max(times, default=began)
@@ -204,6 +207,11 @@ def _write_events(
     outcome = "stopped" if found.unfinished else "succeeded"
     events.write("end", t=ended, outcome=outcome, reason=reason(found, cell))
     events.close()
+
+
+def _of_machine(metric: str) -> bool:
+    """Tell whether a curve is an exported one over seconds, which are no steps."""
+    return points.is_use(metric.removeprefix("system/"))
 
 
 def _by_step(found: Found) -> Iterator[tuple[int, float | None, dict[str, float]]]:

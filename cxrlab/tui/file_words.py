@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from cxrlab import restricted, text
+from cxrlab import restricted, text, use_words
 from cxrlab.harmless import harmless
 from cxrlab.tui import sentences
 from cxrlab.tui.messages import GpusRead
@@ -132,9 +132,14 @@ def _use(said: Text, view: RunView, traced: Traced | None, gpus: GpusRead | None
         row(said, tr("on"), harmless(joined(list(traced.machine))))
     if view.run.state == "running":
         _live(said, traced, gpus)
+    figures = use_words.figures(view.used) if view.used else []
+    for name, figure in figures:
+        row(said, tr(name), figure)
     for metric, found in traced.measured.items():
         row(said, *_measured(metric, found))
-    if not traced.measured:
+    if view.use_metrics:
+        said.append(f"{tr('`u` draws it over time')}\n", "dim")
+    if not (traced.measured or figures):
         said.append(f"{tr('nothing measured yet')}\n", "dim")
 
 

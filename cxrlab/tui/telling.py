@@ -17,6 +17,7 @@ from cxrlab.harmless import cut, harmless
 from cxrlab.tui import sentences
 from cxrlab.tui.reading import Compared, RunView
 from cxrlab.tui.words import ago, counted, joined, padded, tr
+from store import points
 from store.results import Result
 from store.runs import Run
 from trainers.catalog import METHODS, TASKS
@@ -180,7 +181,9 @@ def differences(compared: Compared) -> Text:
 
 
 def value(metric: str, number: float | None) -> str:
-    """Return a metric's value: a score in percent, everything else as it is."""
+    """Return a metric's value: a score in percent, what a machine does in its unit, or as it is."""
+    if points.is_use(metric):
+        return use_words.value(metric, number)
     last_part = metric.rsplit("/", 1)[-1]
     known = {entry.metric for entry in TASKS.values()}
     if number is not None and any(last_part.startswith(known_name) for known_name in known):
@@ -255,7 +258,8 @@ def use_of_machine(said: Text, view: RunView) -> None:
     """Write what the run used of its machine, a line each; nothing where nobody has seen it."""
     figures = use_words.figures(view.used) if view.used else []
     if figures:
-        heading(said, tr("use of the machine"))
+        drawn = bool(view.use_metrics)
+        heading(said, tr("use of the machine, `u` draws it") if drawn else tr("use of the machine"))
     for name, figure in figures:
         row(said, tr(name), figure)
 

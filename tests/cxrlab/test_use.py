@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
 from cxrlab import agent, cli, gpu_watch, use, use_watch
 from cxrlab.gpus import Gpu, GpuProcess, Reading
-from cxrlab.lab import Lab
+from cxrlab.lab import Lab, make_lab
 from cxrlab.process_trees import Cost, Trees
 from store import claims, intake, points, runs
 from store import use as seen
@@ -210,7 +211,7 @@ def test_a_run_is_seen_while_it_runs_and_agents_come_and_go(
     ]
     used = seen.of_run(db, run.id, now=time.time())
     assert used is not None
-    assert (used.gpus, used.utilization) == (1, 40.0)
+    assert (used.gpus, used.utilization) == (1, pytest.approx(40.0))
     assert used.energy_kwh == pytest.approx(360 * used.watched_s / 3.6e6, rel=1e-2)
     assert used.host_gib is not None
     assert 0 < used.host_gib < 4
@@ -259,6 +260,36 @@ def test_a_run_waits_for_the_next_reading_of_its_gpus_and_not_for_ever(
     now[0] += 20.0
     watch.look(lab, db, None)
     assert set(lines(Path(run.folder))[1]["values"]) == {"host/cpu", "host/memory"}
+
+
+def test_on_a_node_a_program_of_its_own_watches_until_its_input_ends(
+    tmp_path: Path, family: subprocess.Popen[bytes], wait_until: Callable[..., Any]
+) -> None:
+    there = [{"index": n, "uuid": f"GPU-{n}", "name": "H200", "used_mib": 1024 * n,
+              "total_mib": 24_576, "power_w": 100 * n} for n in range(3)]  # fmt: skip
+    gpus = tmp_path / "gpus.json"
+    gpus.write_text(json.dumps(there))
+    watcher = subprocess.Popen(
+        [sys.executable, "-P", "-m", "cxrlab.use", str(tmp_path), "3", str(family.pid),
+         "--period-s", "0.05"],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "CXRLAB_FAKE_GPUS": str(gpus), "CUDA_VISIBLE_DEVICES": "2,1"},
+    )  # fmt: skip
+    assert watcher.stdin is not None
+    try:
+        wait_until((tmp_path / use.FILE_NAME).exists)
+        watcher.terminate()  # Slurm says so to all of a job; it is not over yet
+        before = len((tmp_path / use.FILE_NAME).read_text().splitlines())
+        wait_until(lambda: len((tmp_path / use.FILE_NAME).read_text().splitlines()) > before)
+        watcher.stdin.close()
+        assert watcher.wait(timeout=120) == 0
+    finally:
+        watcher.kill()
+        watcher.wait()
+    line = lines(tmp_path)[-1]
+    assert line["attempt"] == 3
+    assert (line["values"]["gpu/0/power"], line["values"]["gpu/1/memory"]) == (200.0, 1.0)
+    assert line["values"]["host/memory"] > 64 / 1024
 
 
 # -- what is told
@@ -354,6 +385,27 @@ def test_a_plot_is_of_the_training_unless_it_is_asked_for_the_machine(
     said = invoke(lab, "plot", used.id, "--metric", "gpu/*/utilization")
     assert "gpu/1/utilization" in said
     assert "hours" in said
+
+
+def test_exports_have_it_over_seconds_apart_from_the_training(
+    lab: Lab, used: runs.Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for form in ("tensorboard", "mlflow", "wandb"):
+        invoke(lab, "curves", used.id, "--format", form, "--out", str(out / form))
+    assert "gpu" not in invoke(lab, "curves", used.id)
+    (folder,) = (out / "tensorboard").iterdir()
+    read = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    assert [event.step for event in read.Scalars("gpu/0/power")] == list(range(60, 3660, 60))
+    (path,) = (out / "mlflow").rglob("metrics/system/gpu/0/power")
+    assert path.read_text().splitlines()[-1].endswith(" 600.0 3600")
+    other = make_lab(tmp_path / "other")
+    for form in ("tensorboard", "mlflow", "wandb"):
+        said = invoke(other, "import", form, str(out / form), "--json")
+        db = open_store(other.registry)
+        assert points.metric_names(db, json.loads(said)[0]["id"]) == ["train/loss"]
+        assert runs.get(db, json.loads(said)[0]["id"]).step == 9
+        db.conn.close()
 
 
 def test_the_registry_is_the_same_when_it_is_made_anew(lab: Lab, used: runs.Run) -> None:

@@ -99,6 +99,10 @@ class Curve(PlotextPlot):
                 plot.scatter(steps, values, marker="◆" if i else "•", color=colour)
         if every:
             self._label(every)
+            if self.timed and not self.logarithmic:
+                most = max(value for _, value in every)
+                share = all(series.name.endswith("/utilization") for series in self.series)
+                plot.ylim(0, 100 if share and most <= 100 else most or 1)
             if self.window:
                 plot.xlim(*self.window)
             if self.cursor is not None:

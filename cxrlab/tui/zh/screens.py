@@ -185,6 +185,8 @@ WORDS: dict[str, str] = {
     "published weights": "公开权重",
     "GPU use": "显卡使用",
     "use of the machine": "机器占用",
+    "use of the machine, `u` draws it": "机器占用，按 `u` 绘图",
+    "`u` draws it over time": "按 `u` 绘制随时间的变化",
     "GPU hours": "显卡小时",
     "GPUs busy": "显卡利用率",
     "peak GPU memory": "显存峰值（驱动）",

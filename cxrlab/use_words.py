@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
 
 from cxrlab import text
+from cxrlab.lab import Lab
 from store import points, use
 from store.runs import Run
 from store.use import Use
@@ -85,11 +87,12 @@ def facts(used: Use | None) -> dict[str, Any] | None:
     return None if used is None else used._asdict()
 
 
-def idle(db: Database, run: Run, config: Mapping[str, Any]) -> str:
+def idle(lab: Lab, db: Database, run: Run, config: Mapping[str, Any]) -> str:
     """Return what a person can do about the GPUs of a running run; empty where they are busy.
 
     Args:
-        db: the registry, open.
+        lab: whose run it is.
+        db: its registry, open.
         run: the run.
         config: its resolved configuration; may be empty.
     """
@@ -104,5 +107,9 @@ def idle(db: Database, run: Run, config: Mapping[str, Any]) -> str:
     workers = config.get("num_workers")
     if not isinstance(workers, int):
         return f"{said}; more loader workers may help"
-    more = f"`cxrlab clone {run.id} --set num_workers={max(2, 2 * workers)}`"
-    return f"{said}; `cxrlab data prepare` decodes images once, {more} has more loader workers"
+    command = f"cxrlab clone {run.id} --set num_workers={max(2, 2 * workers)}"
+    more = f"`{command}` has more loader workers"
+    data = Path(str(config.get("data_path", "")))
+    if any(lab.copy_of(name) == data for name in lab.settings.data):
+        return f"{said}; {more}"
+    return f"{said}; `cxrlab data prepare` decodes images once, {more}"

@@ -89,7 +89,7 @@ def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     config = cloning.configuration(run)
     return facts.of_run(run) | {
         "behind": behind.as_facts() if behind else None,
-        "next": advice.next_step(run, config) or use_words.idle(db, run, config),
+        "next": advice.next_step(run, config) or use_words.idle(lab, db, run, config),
         "use": use_words.facts(use.of_run(db, run.id, now=time.time())),
         "notes": [entry.text for entry in notes.select(db, about=run.id)],
         "tags": tags.of(db, [run.id]).get(run.id, ()),

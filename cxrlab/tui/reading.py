@@ -426,7 +426,7 @@ def read_run(lab: Lab, run_id: str, *, now: float | None = None) -> RunView:
             tuple(results.warnings(db, run_id)),
             tuple(results.attempts(db, run_id)),
             restricted.hidden(lab, run.task),
-            advice.next_step(run, config) or use_words.idle(db, run, config),
+            advice.next_step(run, config) or use_words.idle(lab, db, run, config),
             tuple(entry.text for entry in notes.select(db, about=run.id)),
             tuple(name for name in names if points.is_use(name)),
             use.of_run(db, run_id, now=time.time() if now is None else now),

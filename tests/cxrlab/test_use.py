@@ -352,6 +352,9 @@ def test_show_says_what_to_do_about_idle_gpus(lab: Lab, db: Any, trainer: Make, 
     told = json.loads(invoke(lab, "show", used.id, "--json"))["next"]
     assert told.startswith("its GPUs were busy 25 % of the last ten minutes; `cxrlab data prepare`")
     assert f"`cxrlab clone {used.id} --set num_workers=8`" in told
+    config = {"num_workers": 4, "data_path": str(lab.copy_of("siim"))}
+    (Path(used.folder) / "config.json").write_text(json.dumps(config))
+    assert "prepare" not in json.loads(invoke(lab, "show", used.id, "--json"))["next"]
     write(used, [{"kind": "metrics", "step": 5000, "values": {"perf/data_wait": 0.01}}])
     intake.take_in(db, used.id, Path(used.folder))
     told = json.loads(invoke(lab, "show", used.id, "--json"))["next"]

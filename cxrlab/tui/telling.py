@@ -222,10 +222,10 @@ def curve_title(
     signs = iter("━◆")
     for n, name in enumerate(shown):
         if colours and name != other:
-            said.append("━ ", colours[n % len(colours)])
+            said.append("━", colours[n % len(colours)]).append(f" {harmless(name)} ", "bold")
         else:
-            said.append(f"{'═' if name == other else next(signs)} ", "bold")
-        said.append(f"{harmless(name)} ", "bold")
+            sign = "═" if name == other else next(signs)
+            said.append(f"{sign} {harmless(name)} ", "bold")
         said.append(f"{value(metric if name == other else name, last.get(name))}   ")
     if count > 1:
         said.append(tr("metric {n} of {all}, `m` next").format(n=at, all=count), "dim")

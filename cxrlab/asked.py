@@ -213,7 +213,10 @@ def numbers(option: str, words: list[str] | None) -> list[int]:
     for word in split(words):
         first, dots, last = word.strip().rstrip("%").partition("..")
         if not first.isdigit() or (dots and not last.isdigit()):
-            raise Usage(f"`--{option} {word}` is no whole number", f"write `--{option} 1,10`")
+            raise Usage(
+                f"`--{option} {word}` is no whole number",
+                f"write `--{option} {'0..4' if option == 'seed' else '1,10'}`",
+            )
         end = int(last) if dots else int(first)
         if not 0 <= end - int(first) < MOST_AT_ONCE:
             raise Usage(f"`--{option} {word}` goes nowhere, or too far", "write `0..4`")

@@ -178,7 +178,8 @@ def explain(problem: Exception) -> Told:
     if hasattr(problem, "format_message"):  # Typer's own: the command line is wrong
         ctx = getattr(problem, "ctx", None)
         path = ctx.command_path if ctx else "cxrlab"
-        message = problem.format_message().rstrip(".")
+        # pydantic's words before those of the check itself tell a person nothing
+        message = problem.format_message().rstrip(".").replace(": Value error, ", ": ")
         return Told(message[:1].lower() + message[1:], f"see `{path} --help`", 2)
     if isinstance(problem, OSError) and problem.strerror:
         where = f"{problem.filename}: " if problem.filename else ""

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,15 +143,19 @@ def check(name: str, root: Path, *, hashes: Path | None = None) -> Checked:
     return _checked("trainers.data.check", "--dataset", name, "--data_path", str(root), *kept)
 
 
-def across(lab: Lab) -> Checked:
-    """Compare the pre-training set of a lab with all its others; its progress goes to stderr.
+def across(lab: Lab, *, without: Collection[str] = ()) -> Checked:
+    """Compare the pre-training set of a lab with its others; its progress goes to stderr.
 
     Images whose hashes are kept are not opened again.
 
     Raises:
         CxrlabError: as `check`.
     """
-    sets = [f"--set={name}={known.root}" for name, known in lab.settings.data.items()]
+    sets = [
+        f"--set={name}={known.root}"
+        for name, known in lab.settings.data.items()
+        if name not in without
+    ]
     return _checked("trainers.data.across", *sets, "--kept", str(lab.hashes_dir))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -164,8 +165,22 @@ def _run(lab: Lab, command: Sequence[str], *, given: str) -> subprocess.Complete
 def _refusal(code: int, message: str, command: Sequence[str]) -> CxrlabError:
     kinds: dict[int, type[CxrlabError]] = {2: Usage, 3: NotFound, 4: BadInput}
     if code in kinds:
-        return kinds[code](message)
+        return kinds[code](message, _where_to_look(message, command))
     return CxrlabError(f"the trainer broke down: {message}", f"try {shlex.join(command)}")
+
+
+def _where_to_look(message: str, command: Sequence[str]) -> str:
+    """Return what lists the settings of a trainer that knows none of a name; else nothing."""
+    unknown = re.match(r"no setting is called `([^`]+)`", message)
+    module = _module(command)
+    if not unknown or module not in _RESOLVED_TOGETHER:
+        return ""
+    option = "--task" if "--task" in command else "--method"
+    whose = command[command.index(option) + 1]
+    listed = f"`python -m {module} {option} {whose} --help` lists those of {whose}"
+    if option == "--method":
+        return listed
+    return f"{listed}; `--set pretrain.{unknown[1]}=...` goes to the pre-training before it"
 
 
 def _module(command: Sequence[str]) -> str:

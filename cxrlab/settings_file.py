@@ -51,6 +51,18 @@ OURS = ("array", "chdir", "job-name", "nodes", "ntasks-per-node", "open-mode", "
 _TIME = re.compile(r"\d+|(\d+-)?\d+(:\d+){1,2}|\d+-\d+")
 
 
+def _not_toml(path: Path, said: str) -> Usage:
+    """Return what is wrong with a file, with its line where the parser names one."""
+    found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", said)
+    message, place = (found[1], f"{path}:{found[2]}") if found else (said, str(path))
+    if twice := re.fullmatch(r"Cannot declare \((.+)\) twice", message):
+        table = ".".join(re.findall(r"'([^']*)'", twice[1]))
+        return Usage(f"{place}: `[{table}]` is there already", "write its settings together")
+    if message == "Cannot overwrite a value":
+        return Usage(f"{place}: this setting is there already", "take one of the two away")
+    return Usage(f"{place} is not TOML: {message[:1].lower()}{message[1:]}")
+
+
 def read_settings(path: Path) -> Settings:
     """Return what a `cxrlab.toml` says.
 
@@ -62,7 +74,7 @@ def read_settings(path: Path) -> Settings:
     try:
         document = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
-        raise Usage(f"{path} is not TOML: {error}") from None
+        raise _not_toml(path, str(error)) from None
     reader = _Reader(path, source)
     known = ("lab", "data", "launch", "slurm", "gpus", "grid", "notify", "checkpoints", "language")
     reader.check_keys("", document, known)

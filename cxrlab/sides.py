@@ -140,8 +140,12 @@ def shared(
         and (not ratios or key[1] in ratios)
     ]
     if not keys:
-        sides = [f"{side.name} has {_cells(side)}" for side in (first, second)]
-        raise NotFound(f"no such cell is in both with a run behind it: {'; '.join(sides)}")
+        sides = [f"{side.name} has {_cells(side, tasks, ratios)}" for side in (first, second)]
+        raise NotFound(
+            f"no such cell is in both with a run behind it: {'; '.join(sides)}",
+            f"`cxrlab runs {' '.join(f'--task {task}' for task in tasks)}".rstrip()
+            + "` lists what is under way",
+        )
     order = list(TASKS)
     return sorted(keys, key=lambda key: (order.index(key[0]), key[1] or 0))
 
@@ -167,6 +171,10 @@ def where(key: Key) -> str:
     return key[0] + (f" {key[1]} %" if key[1] is not None else "")
 
 
-def _cells(side: Side) -> str:
-    said = [where(key) + " (paper)" * bool(side.entries[key].paper) for key in side.entries]
+def _cells(side: Side, tasks: Sequence[str], ratios: Sequence[int]) -> str:
+    said = [
+        where(key) + " (paper)" * bool(entry.paper)
+        for key, entry in side.entries.items()
+        if (not tasks or key[0] in tasks) and (not ratios or key[1] in ratios)
+    ]
     return ", ".join(said) or "no result"

@@ -130,11 +130,22 @@ def attempt_command(run: runs.Run) -> list[str]:
     return job.resuming(run.command, Path(run.folder))
 
 
+_INSTEAD = {
+    "succeeded": "`cxrlab rerun {0}` runs it anew, `cxrlab clone {0}` with other settings",
+    "failed": "`cxrlab retry {0}` starts it again",
+}
+"""What to do with a run that is not to go on; said of those that have ended."""
+
+
 def _again(
     lab: Lab, db: Database, run: runs.Run, *, states: tuple[str, ...], fresh_code: bool
 ) -> runs.Run:
     if run.state not in states:
-        raise CxrlabError(f"{run.id} is {run.state}; only {' and '.join(states)} runs go on")
+        only = " and ".join(filter(None, (", ".join(states[:-1]), states[-1])))
+        raise CxrlabError(
+            f"{run.id} is {run.state}; only {only} runs go on",
+            _INSTEAD.get(run.state, "").format(run.id),
+        )
     if run.preset == FOREIGN:
         raise CxrlabError(f"{run.id} was made elsewhere, and can only go on there")
     if run.job is not None:

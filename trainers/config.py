@@ -14,7 +14,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,6 +139,22 @@ def add_options(parser: argparse.ArgumentParser, classes: Sequence[type]) -> Non
                 group.add_argument(*names, dest=field.name, metavar=field.name.upper(), **extra)
 
 
+def names_of(classes: Sequence[type]) -> list[str]:
+    """Return what the fields of all `classes` may be called, older names included."""
+    return [
+        spelled
+        for name, field in fields_of(classes).items()
+        for spelled in (name, *field.metadata.get("aliases", ()))
+    ]
+
+
+def unknown_setting(name: str, known: Iterable[str]) -> ConfigError:
+    """Return the error that says that no setting is called so, with the nearest known one."""
+    near = difflib.get_close_matches(name.replace("-", "_"), list(known), n=1)
+    hint = f"; did you mean `{near[0]}`?" if near else ""
+    return ConfigError(f"no setting is called `{name}`{hint}")
+
+
 def resolve(
     classes: Sequence[type],
     *,
@@ -153,9 +169,7 @@ def resolve(
     kinds = _types(classes)
     for name in (*preset, *given):
         if name not in kinds:
-            near = difflib.get_close_matches(name, kinds, n=1)
-            hint = f"; did you mean `{near[0]}`?" if near else ""
-            raise ConfigError(f"no setting is called `{name}`{hint}")
+            raise unknown_setting(name, kinds)
     built = []
     for cls in classes:
         values = {}

@@ -27,10 +27,12 @@ from trainers.config import (
     InputError,
     MissingError,
     add_options,
+    names_of,
     read_config_file,
     recipe_digest,
     resolve,
     to_json,
+    unknown_setting,
 )
 from trainers.distributed import World
 from trainers.events import EventLog, finite
@@ -89,7 +91,10 @@ def parse(
         "--print-config", "--print_config", action="store_true", help="print the settings and stop"
     )
     add_options(parser, classes)
-    given = vars(parser.parse_args(list(argv)))
+    known, strange = parser.parse_known_args(list(argv))
+    if strange:
+        raise unknown_setting(strange[0].lstrip("-").partition("=")[0], names_of(classes))
+    given = vars(known)
     file, print_only = given.pop("config"), given.pop("print_config")
     if file:
         given = {**read_config_file(Path(file)), **given}

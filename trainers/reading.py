@@ -42,7 +42,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
                 f"{path} is refused: it asks to run `{asked[1]}` while being read"
             ) from None
         raise InputError(f"{path} is no file of weights: {_first_line(error)}") from None
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError):  # what the parser of pickles stumbles over
+        raise InputError(f"{path} is no file of weights, or a damaged one") from None
+    except (RuntimeError, EOFError, OSError) as error:
         raise InputError(f"{path} cannot be read: {_first_line(error)}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}; expected named tensors")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from cxrlab import completion
 from cxrlab.access import AsJson, lab_of
 
 if TYPE_CHECKING:
+    from cxrlab import datasets
     from cxrlab.lab import Lab
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -83,6 +84,7 @@ def check_sets(
     the same pixels, near copies, the same patients. Exits with 1 where there are faults.
     """
     from cxrlab import console, datasets
+    from trainers import catalog
 
     places = places_to_check(ctx, names or [], root)
     compares = sets_to_compare(ctx, asked=across, named=bool(names))
@@ -90,20 +92,45 @@ def check_sets(
     checked = []
     for name, place in places:
         console.say(f"checking {name} at {place}")
-        checked.append(datasets.check(name, place, hashes=hashes))
-        if root is None:
+        checked.append(checked_one(name, place, hashes=hashes, alone=len(places) == 1))
+        if root is None and checked[-1].code <= 1:
             note_version(ctx, name, checked[-1].report)
         if not as_json:
             tell_report(checked[-1].report)
-    if compares:
+    unread = {name for (name, _), one in zip(places, checked, strict=True) if one.code > 1}
+    if compares and catalog.PRETRAIN_ENTRY.dataset not in unread:
         console.say("comparing the images to pre-train on with those of the other sets")
-        checked.append(datasets.across(lab_of(ctx)))
+        checked.append(datasets.across(lab_of(ctx), without=unread))
         if not as_json:
             tell_report(checked[-1].report)
     if as_json:
         console.facts([one.report for one in checked])
-    if any(one.code for one in checked):
-        raise typer.Exit(1)
+    if worst := max((one.code for one in checked), default=0):
+        raise typer.Exit(worst)
+
+
+def checked_one(name: str, place: Path, *, hashes: Path | None, alone: bool) -> datasets.Checked:
+    """Return what a check found; one of several that cannot be read at all is a fault of its own.
+
+    Raises:
+        CxrlabError: it cannot be read, and is the only one.
+    """
+    from cxrlab import datasets
+    from cxrlab.errors import BadInput, NotFound
+
+    try:
+        if not place.is_dir():
+            raise NotFound(
+                f"{place} is no folder; `{name}` should lie there",
+                f"change `[data.{name}] root` in cxrlab.toml",
+            )
+        return datasets.check(name, place, hashes=hashes)
+    except (NotFound, BadInput) as error:
+        if alone:
+            raise
+        fault = {"path": "", "message": error.message}
+        report = {"dataset": name, "facts": {}, "notes": [], "faults": [fault]}
+        return datasets.Checked(error.code, report)
 
 
 def sets_to_compare(ctx: typer.Context, *, asked: bool | None, named: bool) -> bool:
@@ -176,18 +203,15 @@ def places_to_check(
 
 
 def tell_report(report: dict[str, Any]) -> None:
-    """Print what a check found: facts, then notes, then faults."""
-    from cxrlab import console, text
+    """Print what a check found."""
+    from cxrlab import console, data_report
 
-    for key, value in report["facts"].items():
-        said = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        console.fact(f"  {key}: {said}")
-    for note in report["notes"]:
-        console.fact(f"  note: {note}")
-    for fault in report["faults"]:
-        where = f"{fault['path']}: " if fault["path"] else ""
-        console.fact(f"  fault: {where}{fault['message']}")
-    console.fact(f"{report['dataset']}: {text.plural(len(report['faults']), 'fault')}")
+    columns = console.width() if sys.stdout.isatty() else _ENDLESS  # who greps wants whole lines
+    for line in data_report.lines(report, columns=columns):
+        console.fact(line)
+
+
+_ENDLESS = 100_000
 
 
 class Store(StrEnum):

@@ -51,6 +51,8 @@ def tui(
     in_browser = "TEXTUAL_DRIVER" in os.environ
     if not in_browser and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise Usage("the dashboard needs a terminal", "`cxrlab runs` and `cxrlab grid` do not")
+    if not in_browser and not sys.stderr.isatty():
+        raise Usage("the dashboard draws on stderr, which is no terminal here", "leave out `2>`")
     from cxrlab.access import registry_of
     from cxrlab.tui.app import run_tui
 

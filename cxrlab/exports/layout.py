@@ -109,7 +109,8 @@ def arranged(shown: Grid, lang: Lang) -> Layout:
             if isinstance(place, str):
                 entries.append(Entry(state=clean(row.text(place))))
                 continue
-            preset = "quick" if quick else usual[place]
+            # beside numbers of full size, one of toy size says so, though its column has no other
+            preset = "quick" if quick else usual[place] if usual[place] != "quick" else ""
             entry = _entry(row.cells[place], ranked[place][at], preset, footnotes, lang)
             entries.append(entry)
         lines.append(_line(row, entries))
@@ -129,7 +130,7 @@ def footnotes_of(cell: Cell, usual: str, lang: Lang) -> list[str]:
 
     Args:
         cell: the cell.
-        usual: the preset of most of its column.
+        usual: the preset of most of its column; empty where that is `quick`, but not the table's.
         lang: the language.
     """
     if cell.value is None:
@@ -142,6 +143,8 @@ def footnotes_of(cell: Cell, usual: str, lang: Lang) -> list[str]:
         notes.append(say("is stale", lang, reason=told(clean(cell.stale), lang)))
     if cell.preset and not cell.foreign and usual and cell.preset != usual:
         notes.append(say("preset", lang, preset=cell.preset, usual=usual))
+    if cell.preset == "quick" and not usual:
+        notes.append(say("is quick", lang))
     if cell.others > 0:
         notes.append(say("others", lang, count=cell.others, what=_differences(cell, lang)))
     if cell.other:

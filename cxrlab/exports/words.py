@@ -84,6 +84,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "not comparable with its column: trained on another list of images",
         "与该列不可比：训练列表不同",
     ),
+    "is quick": (
+        "made with preset `quick`: toy sizes, not to be compared with a paper's number",
+        "由预设 `quick` 得到：规模极小，不可与论文数值比较",
+    ),
     # notes on the whole table
     "spread": (
         "`72.9 ±0.4 (3)`: mean ± standard deviation over seeds, and how many",

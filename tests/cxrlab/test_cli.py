@@ -68,7 +68,7 @@ def test_an_unknown_command_is_a_wrong_command_line_and_names_the_nearest() -> N
     [
         (("runs", "--nonsense"), "error: no such option: --nonsense"),
         (("show",), "error: missing argument 'RUN|CELL'"),
-        (("launch", "mrm", "--preset", "huge"), "error: invalid value for '--preset'"),
+        (("launch", "mrm", "--preset", "huge"), "error: invalid value for '--preset': 'huge'"),
     ],
 )
 def test_a_wrong_option_is_two_lines_and_exit_2(words: tuple[str, ...], said: str) -> None:

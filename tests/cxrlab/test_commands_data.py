@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import checkup, cli
+from cxrlab import checkup, cli, data_report
 from cxrlab.lab import Lab, make_lab
 
 
@@ -30,6 +30,24 @@ def test_init_makes_a_lab_and_overwrites_nothing(tmp_path: Path) -> None:
     again = invoke("init", str(tmp_path / "lab"))
     assert (again.exit_code, "is a lab already" in again.stdout) == (0, True)
     assert settings.read_text() == "[launch]\nthreads = 7\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("[launch]\n[grid]\n[launch]\n", "cxrlab.toml:3: `[launch]` is there already"),
+        ("[data.siim]\n\n[data.siim]\n", "cxrlab.toml:3: `[data.siim]` is there already"),
+        ("[launch]\ngpus = 1\ngpus = 2\n", "cxrlab.toml:3: this setting is there already"),
+        ("[launch]\ngpus = \n", "cxrlab.toml:2 is not TOML: invalid value"),
+    ],
+)
+def test_a_file_that_is_not_toml_is_told_with_its_line(
+    tmp_path: Path, written: str, said: str
+) -> None:
+    make_lab(tmp_path)
+    (tmp_path / "cxrlab.toml").write_text(written)
+    result = invoke("--lab", str(tmp_path), "runs")
+    assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
 
 
 def test_an_unknown_setting_is_told_with_its_line_and_the_nearest(tmp_path: Path) -> None:
@@ -158,3 +176,45 @@ def test_the_dashboard_without_a_terminal_names_what_works_without_one(lab: Lab)
     result = invoke("--lab", str(lab.root), "tui")
     assert result.exit_code == 2
     assert "cxrlab runs" in result.stderr
+
+
+def test_a_set_that_cannot_be_read_does_not_keep_others_from_being_checked(tmp_path: Path) -> None:
+    lab = make_lab(tmp_path / "lab")
+    there, gone = tmp_path / "there", tmp_path / "gone"
+    there.mkdir()
+    known = f'[data.siim]\nroot = "{gone}"\n[data.shenzhen]\nroot = "{there}"\n'
+    lab.settings_file.write_text(known, encoding="utf-8")
+    found = invoke("--lab", str(lab.root), "data", "check", "--json")
+    first, second = json.loads(found.stdout)
+    assert (first["dataset"], second["dataset"]) == ("siim", "shenzhen")
+    assert f"{gone} is no folder" in first["faults"][0]["message"]
+    assert second["faults"]
+    assert found.exit_code == 3
+
+
+def test_a_report_is_told_in_words_and_small_tables_and_keeps_its_width() -> None:
+    records = {"train": 394, "val": 69}
+    findings = {"Mass": 31, "Nodule": 29, "Edema": 25}
+    lists = [{"file": "train_list.txt", "sha256": "0b" * 32, "images": 463}]
+    report = {
+        "dataset": "nih",
+        "facts": {
+            "sha256": "f6" * 32,
+            "records": records,
+            "positive": {"all": findings, "train": findings},
+            "lists": lists,
+            "viral": {"by": "drawn", "records": records},
+            "overlap": {"images": {}, "same_pixels": []},
+        },
+        "notes": ["long " * 30],
+        "faults": [{"path": "a/b.png", "message": "is broken"}],
+    }
+    told = data_report.lines(report, columns=60)
+    assert max(map(len, told)) <= 60
+    said = "\n".join(told)
+    assert "  sha256: f6f6f6f6f6f6\n  records: train 394, val 69\n" in said
+    assert "            all  train\n    Mass     31     31\n" in said
+    assert "    train_list.txt  0b0b0b0b0b0b     463\n" in said
+    assert "  viral:\n    by: drawn\n    records: train 394, val 69\n" in said
+    assert "  overlap: images none, same_pixels none\n" in said
+    assert told[-2:] == ["  fault: a/b.png: is broken", "nih: 1 fault"]

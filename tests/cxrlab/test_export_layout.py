@@ -83,6 +83,18 @@ def test_footnotes_are_numbered_as_they_are_met_and_each_stands_once() -> None:
     assert layout.footnotes[2] == "a paper"
 
 
+def test_a_quick_number_is_marked_where_the_table_has_others_though_its_column_has_none() -> None:
+    full = cell(preset="paper", metric="AUROC", task="nih")
+    toy = cell(preset="quick", metric="AUROC", task="shenzhen")
+    for lang, said in (("en", "made with preset `quick`"), ("zh", "由预设 `quick` 得到")):
+        over = columns.chosen(("nih:100:AUROC", "shenzhen:100:AUROC")).columns[-2:]
+        shown = arranged(Grid((Row("mrm", "mrm", (full, toy)),), over, ()), lang)
+        (line,) = shown.lines
+        marked = [shown.footnotes[n - 1] for n in line.entries[1].notes]
+        assert any(note.startswith(said) for note in marked)
+        assert not any("quick" in shown.footnotes[n - 1] for n in line.entries[0].notes)
+
+
 def test_all_numbers_of_the_quick_preset_need_one_note_and_no_footnotes() -> None:
     layout = arranged(grid_of(cell(preset="quick"), cell("refers", preset="quick")), "en")
     assert layout.footnotes == ()

@@ -155,3 +155,12 @@ def test_an_answer_that_is_no_configuration_is_an_error(
 ) -> None:
     with pytest.raises(CxrlabError, match="no configuration"):
         programs.resolve_configuration(lab, script(tmp_path, f"print({answer!r})"))
+
+
+def test_a_setting_that_a_task_lacks_says_where_its_settings_are_listed(lab: Lab) -> None:
+    step = replace(STEP, overrides=(("mask_ratio", "0.5"),))
+    lab = with_programs(lab, "trainers.finetune")
+    with pytest.raises(Usage, match="no setting is called `mask_ratio`") as caught:
+        programs.ask_all(lab, [command(lab, step, encoder=ENCODER)])
+    assert "trainers.finetune --task siim --help` lists" in caught.value.hint
+    assert "`--set pretrain.mask_ratio=...`" in caught.value.hint

@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 
+from trainers import program
 from trainers.config import (
     ConfigError,
     add_options,
@@ -67,6 +68,12 @@ def test_what_is_given_beats_the_preset_and_the_preset_beats_the_default() -> No
 def test_an_unknown_name_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean `mask_ratio`"):
         resolve([Loop, Method], preset={}, given={"mask_ration": 1})
+
+
+def test_an_unknown_option_is_called_a_setting_and_names_the_nearest() -> None:
+    for given, near in (("--mask-ration=0.5", "mask_ratio"), ("--batch_siz=4", "batch_size")):
+        with pytest.raises(ConfigError, match=f"no setting is called .*mean `{near}`"):
+            program.parse([given], program="pretrain", classes=[Loop, Method], preset={})
 
 
 @pytest.mark.parametrize(

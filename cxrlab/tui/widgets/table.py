@@ -165,12 +165,19 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
     def _measure(self) -> None:
         widths = [column.width for column in self.columns]
         growing = [i for i, column in enumerate(self.columns) if column.grows]
-        spare = self.scrollable_content_region.width - sum(widths) - len(widths)
+        spare = self._room() - sum(widths) - len(widths)
         if growing and spare > 0:
             for i in growing:
                 widths[i] += spare // len(growing)
         self._widths = widths
         self.virtual_size = Size(sum(widths) + len(widths), self.head_height + self.count)
+
+    def _room(self) -> int:
+        """Return the columns there are beside a scroll bar, be it drawn already or to come."""
+        gutter = self.styles.gutter
+        height = self.outer_size.height - gutter.height
+        bar = self.styles.scrollbar_size_vertical if self.head_height + self.count > height else 0
+        return self.outer_size.width - gutter.width - bar
 
     def on_resize(self, event: events.Resize) -> None:
         self._measure()

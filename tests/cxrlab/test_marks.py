@@ -76,6 +76,7 @@ def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Non
     monkeypatch.setenv(marks.FAKE_VARIABLE, str(path))
     monkeypatch.setattr(gpu_watch, "WANTED_S", 0.0)
     monkeypatch.setattr(gpu_watch, "HELD_S", 0.0)
+    monkeypatch.setattr(gpu_watch, "FRESH_S", 600.0)  # however busy this machine is
 
     def have(number: int) -> None:
         blank = {"name": "H200", "used_mib": 3, "total_mib": 24 * GIB}

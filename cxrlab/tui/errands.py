@@ -115,9 +115,7 @@ def start(
 
 def words_of(file: Path) -> list[str]:
     """Return the last lines of a command's words, the newest last; each harmless."""
-    piece = tail.last_piece(file)
-    lines = [line.text for line in piece.lines]
-    return [*lines, *filter(None, [piece.unfinished])]
+    return [line.text for line in tail.last_piece(file).shown]
 
 
 def make_data(lab: Lab) -> Errand:

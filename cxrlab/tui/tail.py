@@ -39,16 +39,21 @@ class Line(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Consecutive lines. `start` and `end` are offsets; `unfinished` has no newline yet."""
+    """Consecutive lines from one offset to another; `unfinished` is at `end`, without a newline."""
 
     lines: list[Line]
     start: int
     end: int
-    unfinished: str = ""
-    shrunk: bool = False
-    """True where the file is shorter than the offset asked for: it was written anew."""
+    unfinished: Line | None = None
+    anew: bool = False
+    """True where it is the file's end, not what stands at the offset asked for."""
     whole: bool = True
     """False where the file goes on beyond what was read."""
+
+    @property
+    def shown(self) -> list[Line]:
+        """All lines, with the one that has no newline yet."""
+        return [*self.lines, *([self.unfinished] if self.unfinished else [])]
 
 
 class Needle(NamedTuple):
@@ -98,17 +103,25 @@ def last_piece(path: Path, most: int = PIECE) -> Piece:
     return _piece(data, start)
 
 
-def next_piece(path: Path, offset: int, most: int = 16 * PIECE) -> Piece:
-    """Return what was written from `offset` on."""
+def next_piece(path: Path, offset: int, most: int = PIECE, *, follow: bool = False) -> Piece:
+    """Return what was written from `offset` on; the file's end where it is shorter by now.
+
+    Args:
+        path: the file.
+        offset: where a line begins.
+        most: how many bytes are read.
+        follow: whether the end is wanted, even if that leaves out what does not fit in `most`.
+    """
     try:
         with within.open_file(path.parent, path.name) as file:
-            if file.seek(0, os.SEEK_END) < offset:
-                return last_piece(path)._replace(shrunk=True)
+            size = file.seek(0, os.SEEK_END)
+            if size < offset or (follow and size - offset > most):
+                return last_piece(path)._replace(anew=True)
             file.seek(offset)
             data = file.read(most)
     except (FileNotFoundError, within.Elsewhere):
-        return Piece([], 0, 0, shrunk=offset > 0)
-    return _piece(data, offset)._replace(whole=len(data) < most)
+        return Piece([], 0, 0, anew=offset > 0)
+    return _piece(data, offset)._replace(whole=offset + len(data) >= size)
 
 
 def piece_before(path: Path, offset: int, most: int = PIECE) -> Piece:
@@ -123,7 +136,8 @@ def piece_before(path: Path, offset: int, most: int = PIECE) -> Piece:
     if start > 0 and b"\n" in data[:-1]:
         skipped = data.index(b"\n") + 1
         start, data = start + skipped, data[skipped:]
-    return _piece(data, start)._replace(end=offset)
+    # the last line may go on behind `offset`, where one without an end was cut
+    return Piece(_piece(data, start).shown, start, offset)
 
 
 def piece_around(path: Path, offset: int, most: int = PIECE) -> Piece:
@@ -244,4 +258,4 @@ def _piece(data: bytes, start: int) -> Piece:
         lines.append(_line(at, rest))
         at += len(rest)
         rest = b""
-    return Piece(lines, start, at, log_line(rest) if rest else "")
+    return Piece(lines, start, at, _line(at, rest) if rest else None)

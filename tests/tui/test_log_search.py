@@ -51,7 +51,7 @@ def opened(until: Wait, shown: Shown) -> Wait:
 
 def line_of(view: LogView) -> str:
     """Return the line that is marked as the match; nothing where none is."""
-    return next((line.text for line in view.lines if line.offset == view._marked), "")
+    return next((line.text for line in view.held.lines if line.offset == view._marked), "")
 
 
 # -- in the file
@@ -207,7 +207,11 @@ async def test_a_match_far_above_is_shown_without_what_lies_between(
         view = await opened(pilot, "line 004999")
         await pilot.press("slash", *"needle", "enter")
         await until(pilot, lambda: "the needle here" in shown(app))
-        assert [line.text for line in view.lines[:3]] == ["before", "the needle here", "behind"]
+        assert [line.text for line in view.held.lines[:3]] == [
+            "before",
+            "the needle here",
+            "behind",
+        ]
         row = next(y for y in range(view.size.height) if "needle" in view.render_line(y).text)
         struck = [s for s in view.render_line(row) if s.style is not None and s.style.reverse]
         assert [segment.text for segment in struck] == ["needle"]

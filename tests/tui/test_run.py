@@ -11,7 +11,7 @@ from cxrlab.tui import reading, telling
 from cxrlab.tui.messages import OpenRun
 from cxrlab.tui.screens.run import RunScreen
 from cxrlab.tui.widgets.curve import Curve, round_steps, round_values
-from cxrlab.tui.widgets.log import MOST, LogView
+from cxrlab.tui.widgets.log import LogView
 from store import intake, notes, runs
 from store.db import open_store
 
@@ -95,71 +95,6 @@ async def test_only_new_points_are_asked_for_and_a_new_attempt_begins_anew(
         await until(pilot, lambda: steps()[-1:] == [261])
         say('{"t": 2, "kind": "start", "step": 200, "attempt": 2, "total_steps": 600}')
         await until(pilot, lambda: steps() == list(range(1, 201)))
-
-
-async def test_the_log_follows_its_end_until_one_goes_up_and_f_follows_again(
-    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, opened: Wait
-) -> None:
-    path = log_of(full_lab, "deepaa")
-    path.write_text("".join(f"line {n}\n" for n in range(500)))
-    app = make_app(full_lab)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, "deepaa")
-        await until(pilot, lambda: "line 499" in shown(app))
-        with path.open("a") as file:
-            file.write("one more\n")
-        await until(pilot, lambda: "one more" in shown(app))
-        await pilot.press("k", "pageup")
-        await until(pilot, lambda: "standing still" in shown(app))
-        with path.open("a") as file:
-            file.write("unseen\n")
-        await pilot.pause(1.0)
-        assert "unseen" not in shown(app)
-        await pilot.press("f")
-        await until(pilot, lambda: "unseen" in shown(app) and "following" in shown(app))
-        await pilot.press("g")
-        await until(pilot, lambda: "line 0 " in shown(app))
-        await pilot.press("G")
-        await until(pilot, lambda: "unseen" in shown(app))
-
-
-async def test_a_large_log_is_read_from_its_end_and_backwards_on_demand(
-    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, opened: Wait
-) -> None:
-    path = log_of(full_lab, "deepaa")
-    with path.open("wb") as file:
-        file.seek(1 << 30)  # a hole of 1 GiB
-        file.write(b"\n" + b"".join(b"line %07d\n" % n for n in range(60_000)))
-    app = make_app(full_lab)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, "deepaa")
-        await until(pilot, lambda: "line 0059999" in shown(app))
-        log = app.screen.query_one(LogView)
-        assert len(log.lines) < MOST
-        held = log.lines[0].offset
-        await pilot.press("g")
-        await until(pilot, lambda: log.lines[0].offset < held)
-        assert path.stat().st_size > 1 << 30
-
-
-async def test_hostile_text_in_a_log_is_shown_as_text(
-    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, opened: Wait
-) -> None:
-    hostile = "[red]a[/] [/] [@click=app.quit]b[/] \x1b[2J\x1b]0;t\x07 \u202eright"
-    log_of(full_lab, "deepaa").write_text(f"{hostile}\n{'y' * 10_000}END\nlast\n")
-    app = make_app(full_lab)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await opened(pilot, "deepaa")
-        await until(pilot, lambda: "[red]a[/] [/] [@click=app.quit]b[/] ␛[2J␛]0;t␇" in shown(app))
-        assert "\x1b" not in shown(app)
-        assert "\u202e" not in shown(app)
-        await pilot.press(*["right"] * 3)
-        log = app.screen.query_one(LogView)
-        log.scroll_to(x=9_960, animate=False)
-        await until(pilot, lambda: "yEND" in shown(app))
-        x = log.scroll_offset.x
-        await pilot.press("left")
-        await until(pilot, lambda: log.scroll_offset.x == x - 8)
 
 
 async def test_c_shows_every_setting_and_v_the_files(

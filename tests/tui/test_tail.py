@@ -39,8 +39,8 @@ def test_reading_on_gives_only_what_is_new(tmp_path: Path) -> None:
         file.write(b"three\nfou")
     piece = next_piece(log, end)
     assert [line.text for line in piece.lines] == ["three"]
-    assert piece.unfinished == "fou"
-    assert next_piece(log, piece.end).unfinished == "fou"
+    assert piece.unfinished == Line(end + 6, "fou")
+    assert next_piece(log, piece.end).unfinished == Line(end + 6, "fou")
 
 
 def test_a_log_written_anew_is_noticed(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_log_written_anew_is_noticed(tmp_path: Path) -> None:
     end = last_piece(log).end
     log.write_bytes(b"fresh\n")
     piece = next_piece(log, end)
-    assert piece.shrunk
+    assert piece.anew
     assert [line.text for line in piece.lines] == ["fresh"]
 
 
@@ -61,6 +61,29 @@ def test_a_missing_log_is_an_empty_one(tmp_path: Path) -> None:
 def test_a_line_without_an_end_is_not_read_again_for_ever(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_bytes(b"50%\r" * (PIECE // 2))
-    piece = next_piece(log, 0)
-    assert piece.end == log.stat().st_size
-    assert [line.text for line in piece.lines] == ["50%"]
+    end = 0
+    for _ in range(2):
+        piece = next_piece(log, end)
+        assert piece.end == end + PIECE
+        assert [line.text for line in piece.lines] == ["50%"]
+        end = piece.end
+    assert piece.whole
+
+
+def test_what_is_left_of_a_cut_line_is_shown_above_it(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_bytes(b"one\n" + b"x" * (PIECE + 100) + b"y")
+    last = last_piece(log)
+    assert last.lines[0].offset == last.start == 105
+    before = piece_before(log, last.start)
+    assert [line.text for line in before.lines] == ["one", "x" * 101]
+    assert before.end == last.start
+
+
+def test_the_end_is_wanted_more_than_all_that_lies_between(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_bytes(lines_of(50_000))
+    on = next_piece(log, 0)
+    assert [on.lines[0].text, on.anew, on.whole] == ["line 000000", False, False]
+    end = next_piece(log, 0, follow=True)
+    assert [end.lines[-1].text, end.anew, end.whole] == ["line 049999", True, True]

@@ -139,7 +139,6 @@ class RunScreen(Screen[None]):
         self._run_id = run_id
         self._clock = clock
         self._view: reading.RunView | None = None
-        self._log_said = ""
         self._settings: dict[str, object] = {}
         self._compared: reading.Compared | None = None
         self._traced: tracing.Traced | None = None
@@ -192,13 +191,14 @@ class RunScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.set_interval(LOG_S, self.look)
+        for what in ("following", "said"):
+            self.watch(self.query_one(LogView), what, self.draw_log_title)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.read())
 
     def look(self) -> None:
-        """Look at the log, and let the times that pass be seen."""
+        """Look at the log, and at the GPUs where they are shown."""
         if self.is_current:
             self.query_one(LogView).poll()
-            self.draw_log_title()
             gpus = self.query_one(GpuStrip).read
             if gpus is not self._gpus and self.page == "files-page":
                 self._gpus = gpus
@@ -251,13 +251,11 @@ class RunScreen(Screen[None]):
             self.query_one("#files", Static).update(said)
 
     def draw_log_title(self) -> None:
-        """Say whether the log is followed; only a changed line is laid out again."""
+        """Say whether the log is followed, and what there is to say of a search."""
         log = self.query_one(LogView)
         how = tr("following") if log.following else tr("standing still, `f` follows")
         how += f"  {log.said}" if log.said else ""
-        if how != self._log_said:
-            self._log_said = how
-            self.query_one("#log-title", Static).update(Text(f"{LOG_NAME}  {how}"))
+        self.query_one("#log-title", Static).update(Text(f"{LOG_NAME}  {how}"))
 
     @on(Settings)
     def take_settings(self, message: Settings) -> None:

@@ -1,32 +1,33 @@
 """How is a log of any size looked at? A window of lines that follows the end, or stands still.
 
-The view holds at most `MOST` lines and knows which bytes of the file they are. Reading happens on a
-thread; what was read comes back as a message.
+`following` is the one thing to know: while it holds, the last line is the lowest on the screen, and
+the next read goes to the end of the file. Whoever scrolls away from the end stops following, and
+whoever reaches it follows again. Reading happens on a thread; what was read comes back as a
+message, and is taken only where nothing else has been asked for since.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.ansi import AnsiDecoder
 from rich.cells import cell_len
-from rich.segment import Segment
-from rich.style import Style
-from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.actions import SkipAction
 from textual.binding import Binding
 from textual.geometry import Size
 from textual.message import Message
+from textual.reactive import var
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.worker import get_current_worker
 
 from cxrlab.harmless import harmless
+from cxrlab.tui.asking import Asking
+from cxrlab.tui.held import Held
 from cxrlab.tui.tail import (
     ERRORS,
+    PIECE,
     Line,
     Needle,
     Piece,
@@ -38,14 +39,14 @@ from cxrlab.tui.tail import (
     piece_around,
     piece_before,
 )
+from cxrlab.tui.widgets.log_line import drawn
 from cxrlab.tui.words import tr
 
-MOST = 20_000
 NEAR = 20
-"""Lines from the top at which earlier ones are fetched."""
+"""Lines from the first or the last one held at which more are read."""
 
-SHOWN_AS = Style(bold=True, reverse=True)
-"""How a match is drawn, in the log's own colours or none."""
+AT_ONCE = 16 * PIECE
+"""Bytes written since the last look that are shown while following; of more, the end alone."""
 
 
 class LogView(ScrollView, can_focus=True, inherit_bindings=False):
@@ -58,17 +59,19 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("pagedown,ctrl+f", "pages(1)", "Page down", show=False),
         Binding("left,h", "columns(-8)", "Left", show=False),
         Binding("right,l", "columns(8)", "Right", show=False),
-        Binding("home,g", "top", "Top", show=False, tooltip="The first line held."),
+        Binding("home,g", "top", "Top", show=False, tooltip="The log's first line."),
         Binding("end,G", "follow", "End", show=False, tooltip="To the end, and follow it."),
     ]
 
     @dataclass
     class Read(Message, bubble=False):
-        """A piece of the file, and whether it goes before, after or in place of what is there."""
+        """What was asked for; `error` says why there is nothing."""
 
-        piece: Piece
-        place: str
         number: int
+        place: str
+        piece: Piece
+        widest: int = 0
+        error: str = ""
 
     @dataclass
     class Found(Message, bubble=False):
@@ -84,164 +87,138 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
     """
     COMPONENT_CLASSES = {"log--match"}
 
+    following = var(True)
+    said = var("")
+    """What there is to say of the search, or of a file that cannot be read."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.path: Path | None = None
-        self.following = True
-        self.lines: list[Line] = []
-        self.unfinished = ""
-        self._start = 0
-        self._end = 0
-        self.said = ""
-        """What there is to say of the search."""
+        self.held = Held()
         self._reading = False
+        self._reads = 0
+        self._trouble = ""
         self._widest = 0
-        self._asked = 0
-        self._whole = True
         self._needle: Needle | None = None
         self._match: int | None = None
         self._marked: int | None = None
         self._searching = False
         self._searches = 0
+        self._asking = Asking(self, self._fetch)
+        self._asking_search = Asking(self, self._seek)
+
+    # -- reading
 
     def open(self, path: Path) -> None:
         """Show the end of `path` and follow it."""
-        self.path = path
-        self.following = True
-        self.lines, self.unfinished, self._start, self._end = [], "", 0, 0
+        self.path, self.held, self.following = path, Held(), True
         self._read("end")
 
     def poll(self) -> None:
         """Look for new lines; called by the screen's timer."""
-        self._stay_at_end()
-        if self.path is None or self._reading:
+        if self._reading:
             return
-        near = self.max_scroll_y - self.scroll_offset.y < NEAR
-        if self.following or near or (self._whole and len(self.lines) < MOST * 2):
-            self._read("after" if self._end or self.lines else "end")
+        if self.following or self._near_end:
+            self._read("after")
+        else:
+            self._read_near()
+
+    @property
+    def _near_end(self) -> bool:
+        return bool(self.max_scroll_y - self.scroll_offset.y < NEAR)
+
+    def _read_near(self) -> None:
+        """Read what is next to the lines held, where one is near to an end of them."""
+        if self._reading:
+            return
+        if self.held.start > 0 and self.scroll_offset.y < NEAR:
+            self._read("before")
+        elif not self.held.whole and not self.following and self._near_end:
+            self._read("after")
 
     def _read(self, place: str) -> None:
-        self._reading = True
-        self._asked += 1
-        self._fetch(place, self._start, self._end, self._match or 0, self._asked)
-
-    @work(thread=True, exclusive=True, group="log")
-    def _fetch(self, place: str, start: int, end: int, match: int, number: int) -> None:
+        """Read what stands before or after the lines held, or at another place in their stead."""
         if self.path is None:
             return
+        self._reads, self._reading = self._reads + 1, True
+        at = {"before": self.held.start, "after": self.held.end, "match": self._match}.get(place)
+        self._asking.ask(self._reads, self.path, place, at or 0, self.following)
+
+    def _wait_no_longer(self) -> None:
+        """Let what was asked for come to nothing."""
+        self._reads, self._reading = self._reads + 1, False
+
+    def _fetch(self, number: int, path: Path, place: str, at: int, follow: bool) -> Read:
+        """Read a piece, on a thread."""
         try:
-            if place == "before":
-                piece = piece_before(self.path, start)
+            if place == "end":
+                piece = last_piece(path)
+            elif place == "before":
+                piece = piece_before(path, at)
             elif place == "after":
-                piece = next_piece(self.path, end)
-            elif place == "match":
-                piece = piece_around(self.path, match)
+                piece = next_piece(path, at, AT_ONCE if follow else PIECE, follow=follow)
             else:
-                piece = last_piece(self.path)
+                piece = piece_around(path, at)
         except OSError as error:
-            piece = Piece(
-                [],
-                start,
-                end,
-                f"{tr('cannot read {file}').format(file=self.path)}: {error.strerror}",
-            )
-        self.post_message(self.Read(piece, place, number))
+            return self.Read(number, place, Piece([], at, at), error=_unreadable(path, error))
+        widest = max((cell_len(line.text) for line in piece.shown), default=0)
+        return self.Read(number, place, piece, widest)
 
     @on(Read)
     def _take(self, message: Read) -> None:
-        if message.number != self._asked:
-            return
+        if message.number != self._reads:
+            return  # something else has been asked for since
         self._reading = False
-        piece = message.piece
-        if message.place == "before":
-            self._take_before(piece)
+        if message.error or self._trouble:
+            self._trouble = self.said = message.error
+            self.refresh()
+        piece, place = message.piece, message.place
+        skips = place == "after" and piece.anew and piece.start > self.held.end
+        if message.error or (skips and not self.following):
             return
-        unchanged = not piece.lines and piece.unfinished == self.unfinished
-        self._whole = piece.whole
-        if message.place == "after" and unchanged and not piece.shrunk:
-            return
-        if message.place != "after" or piece.shrunk:
-            self.lines, self._start, self._widest = list(piece.lines), piece.start, 0
+        row = self.scroll_offset.y
+        if place == "before":
+            self.held.add_before(piece)
+            row += len(piece.lines)
+        elif place == "after" and not piece.anew:
+            if not piece.lines and piece.unfinished == self.held.unfinished:
+                self.held.whole = piece.whole
+                self._stay_at_end()
+                return
+            self.held.add_after(piece)
         else:
-            self.lines += piece.lines
-        if piece.shrunk:
-            self._match = self._marked = None
-        self._end, self.unfinished = piece.end, piece.unfinished
-        dropped = self._drop_earliest()
-        self._measure([*(line.text for line in piece.lines), piece.unfinished])
-        if dropped and not self.following:
-            self.scroll_to(y=self.scroll_offset.y - dropped, animate=False)
-        self._stay_at_end()
-        if message.place == "match":
-            self._show_match()
-
-    def _drop_earliest(self) -> int:
-        """Let go of the lines that are too many; return how many."""
-        near = self.max_scroll_y - self.scroll_offset.y < NEAR
-        most = MOST if self.following else MOST * 2
-        dropped = len(self.lines) - most if self.following or near else 0
-        if dropped <= 0:
-            return 0
-        del self.lines[:dropped]
-        self._start = self.lines[0].offset
-        return dropped
-
-    def _stay_at_end(self) -> None:
-        """Show the end where it is followed, also once the layout has changed."""
-        if self.following and self.scroll_offset.y != self.max_scroll_y:
-            self.scroll_to(y=self.max_scroll_y, animate=False)
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._stay_at_end)
-
-    def _take_before(self, piece: Piece) -> None:
-        self.lines[:0] = piece.lines
-        self._start = piece.start
-        self._measure([line.text for line in piece.lines])
-        self.scroll_to(y=self.scroll_offset.y + len(piece.lines), animate=False)
-
-    def _measure(self, new: list[str]) -> None:
-        self._widest = max([self._widest, *(cell_len(line) for line in new)])
-        count = len(self.lines) + bool(self.unfinished)
-        self.virtual_size = Size(self._widest, count)
+            self.held, self._widest, row = Held.of(piece), 0, 0
+            if place == "after" and not skips:  # the file was written anew
+                self.following, self._match, self._marked = True, None, None
+        count = self.held.count
+        row -= self.held.trim(count if self.following else row)
+        self._widest = max(self._widest, message.widest)
+        self.virtual_size = Size(self._widest, self.held.count)
         self.refresh()
+        if place == "match":
+            self._show_match()
+        else:
+            self._put(self.held.count if self.following else row)
+        if piece.lines and self.held.count == count:
+            self._read_near()
 
     # -- drawing
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of the view."""
-        style = self.rich_style
-        index = y + int(self.scroll_offset.y)
-        width = self.size.width
-        if index < len(self.lines):
-            line = self.lines[index]
-        elif index == len(self.lines) and self.unfinished:
-            line = Line(self._end, self.unfinished)
-        elif y == 0 and not self.lines:
-            line = Line(-1, tr("the log is empty so far"))
-        else:
+        style, width = self.rich_style, self.size.width
+        line = self.held.line(y + int(self.scroll_offset.y))
+        if line is None and y == 0 and not self.held.count:
+            unread = self._reads <= self._reading  # nor has the first answer come
+            line = Line(-1, tr("reading …") if unread else tr("the log is empty so far"))
+        if line is None:
             return Strip.blank(width, style)
-        if line.offset == self._marked:
-            style = self.get_component_rich_style("log--match")
-        x = int(self.scroll_offset.x)
-        return self._strip(line, style).crop(x, x + width).extend_cell_length(width, style)
-
-    def _strip(self, line: Line, style: Style) -> Strip:
-        """Return a whole line with its colours, and what was searched in it."""
         marked = line.offset == self._marked
-        if not line.colours and not marked:
-            return Strip([Segment(line.text, style)])
-        text = Text(line.text, style=style, end="")
-        colours = AnsiDecoder()
-        ends = [*(at for at, _ in line.colours[1:]), len(line.text)]
-        for (at, sgr), until in zip(line.colours, ends, strict=False):
-            colours.decode_line(f"\x1b[{sgr}m")
-            # what a log conceals is shown, and nothing blinks
-            text.stylize(colours.style + Style(conceal=False, blink=False, blink2=False), at, until)
-        if marked and self._needle is not None:
-            for start, end in self._needle.spans(line.text):
-                text.stylize(SHOWN_AS, start, end)
-        return Strip(text.render(self.app.console))
+        if marked:
+            style = self.get_component_rich_style("log--match")
+        strip = drawn(line, style, self.app.console, self._needle if marked else None)
+        x = int(self.scroll_offset.x)
+        return strip.crop(x, x + width).extend_cell_length(width, style)
 
     # -- searching
 
@@ -269,7 +246,6 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             return False
         self._searching, self.said = False, tr("search stopped")
         self._searches += 1
-        self.workers.cancel_group(self, "log-search")
         return True
 
     def _look_for(self, sought: Needle, *, newer: bool = False) -> None:
@@ -278,16 +254,16 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         self._needle, self._searching = sought, True
         self._searches += 1
         self.said = tr("searching, `Esc` stops")
-        self._seek(self.path, sought, self._match, newer, self._searches)
+        self._asking_search.ask(self._searches, self.path, sought, self._match, newer)
 
-    @work(thread=True, exclusive=True, group="log-search")
     def _seek(
-        self, path: Path, sought: Needle, match: int | None, newer: bool, number: int
-    ) -> None:
+        self, number: int, path: Path, sought: Needle, match: int | None, newer: bool
+    ) -> Found:
+        """Search the file, on a thread, until something else is searched or nothing any more."""
         worker = get_current_worker()
 
         def stopped() -> bool:
-            return worker.is_cancelled
+            return number != self._searches or worker.is_cancelled
 
         if match is not None:
             none = tr("no newer match") if newer else tr("no older match")
@@ -301,10 +277,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             else:
                 found = match_before(path, sought, match, stopped)
         except OSError as error:
-            why = f"{tr('cannot read {file}').format(file=path)}: {error.strerror}"
-            self.post_message(self.Found(number, None, none, why))
-        else:
-            self.post_message(self.Found(number, found, none))
+            return self.Found(number, None, none, _unreadable(path, error))
+        return self.Found(number, found, none)
 
     @on(Found)
     def _take_found(self, message: Found) -> None:
@@ -317,36 +291,48 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         self.said = tr("`n` older, `N` newer")
         self.following = False
         self._match = message.offset
-        held = [line.offset for line in self.lines[:1]]
-        if held and not self._reading and held[0] <= message.offset <= self._end:
+        if self.held.covers(message.offset):
+            self._wait_no_longer()
             self._show_match()
         else:
             self._read("match")
 
     def _show_match(self) -> None:
         """Scroll to the line of the match, and to the match within it."""
-        if self._match is None or not (self.lines or self.unfinished):
+        row = self.held.row_of(self._match or 0)
+        line = self.held.line(row)
+        if self._match is None or self._needle is None or line is None:
             return
-        shown = self.lines + ([Line(self._end, self.unfinished)] if self.unfinished else [])
-        index = max(0, bisect_right(shown, self._match, key=lambda line: line.offset) - 1)
-        line = shown[index]
         self._marked = line.offset
-        spans = self._needle.spans(line.text) if self._needle is not None else []
-        left, right = (cell_len(line.text[:at]) for at in (spans[0] if spans else (0, 0)))
+        start, end = next(iter(self._needle.spans(line.text)), (0, 0))
+        left, right = cell_len(line.text[:start]), cell_len(line.text[:end])
         width = self.size.width
-        x = 0 if right <= width else left - width // 3
-        self.scroll_to(x=x, y=index - self.size.height // 3, animate=False)
+        self._put(row - self.size.height // 3, 0 if right <= width else left - width // 3)
         self.following = False
         self.refresh()
 
     # -- moving
 
+    def _put(self, row: int, x: int | None = None) -> None:
+        """Let a line be the first on the screen, or as near to that as there are lines."""
+        # also where no scroll bar is shown yet: that waits for the next layout
+        self.scroll_to(x, row, animate=False, force=True)
+
+    def _stay_at_end(self) -> None:
+        if self.following:
+            self._put(self.held.count)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._stay_at_end)
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Follow where the end is reached, and no more where it is left; by whatever means."""
         super().watch_scroll_y(old_value, new_value)
-        if new_value < old_value:
-            self.following = self.is_vertical_scroll_end
-            if new_value < NEAR and self._start > 0 and not self._reading:
-                self._read("before")
+        if self.is_vertical_scroll_end:
+            self.following = self.following or self.held.whole
+        elif new_value < old_value:
+            self.following = False
+        self._read_near()
 
     def action_lines(self, count: int) -> None:
         self.scroll_relative(y=count, animate=False)
@@ -357,10 +343,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         self._settle(count)
 
     def _settle(self, count: int) -> None:
-        """Follow again where moving down has reached the end."""
-        if count < 0:
-            self.following = False
-        elif self.is_vertical_scroll_end and self._whole:
+        """Follow again where one goes down and is at the end already."""
+        if count > 0 and self.is_vertical_scroll_end and self.held.whole:
             self.following = True
 
     def action_columns(self, count: int) -> None:
@@ -370,13 +354,22 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def action_top(self) -> None:
         self.following = False
-        self.scroll_home(animate=False)
+        self._wait_no_longer()
+        if self.held.start > 0:
+            self._read("start")
+        else:
+            self._put(0, 0)
+            self.following = False
 
     def action_follow(self) -> None:
         self.cancel()
         self.following = True
         self.said, self._match, self._marked = "", None, None
-        if not self._whole:
-            self._read("end")
-        self._stay_at_end()
+        if self.held.whole:
+            self._stay_at_end()
+        self._read("after")
         self.refresh()
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"{tr('cannot read {file}').format(file=path)}: {error.strerror}"

@@ -187,7 +187,7 @@ WORDS: dict[str, str] = {
     "Back to where one came from.": "回到上一页。",
     "One line up; stops following.": "上移一行；不再跟随。",
     "Top": "开头",
-    "The first line held.": "已载入的第一行。",
+    "The log's first line.": "日志的第一行。",
     "End": "末尾",
     "To the end, and follow it.": "跳到末尾并跟随。",
     # the queue

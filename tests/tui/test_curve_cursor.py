@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,33 @@ async def test_plus_and_minus_zoom_the_edge_pans_and_0_shows_all(
         await pilot.press("0")
         await until(pilot, lambda: curve.window is None and len(curve.series[0].points) == 260)
         assert "steps " not in str(app.screen.query_one("#curve-title").render())
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"),
+    [(250, True), (230, True), (100, False)],  # from which the new attempt goes on
+)
+async def test_a_new_attempt_leaves_the_steps_shown_unless_it_has_none_of_them(
+    step: int, kept: bool, full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, opened: Wait
+) -> None:
+    app = make_app(full_lab)
+    db = open_store(full_lab.registry)
+    folder = Path(runs.get(db, "deepaa").folder)
+    async with app.run_test(size=(110, 30)) as pilot:
+        pane = await opened(pilot, "deepaa", 260)
+        await pilot.press("plus", "plus", "plus", "shift+left", "left")
+        await until(pilot, lambda: "steps 228 to 260" in shown(app) and pane.place.cursor == 259)
+        curve = app.screen.query_one(Curve)
+        with (folder / "events.jsonl").open("a") as file:
+            start = {"t": 2, "kind": "start", "step": step, "attempt": 2, "total_steps": 600}
+            file.write(json.dumps(start) + "\n")
+        intake.take_in(db, "deepaa", folder)
+        first = 228 if kept else 1
+        await until(
+            pilot, lambda: [s for s, _ in curve.series[0].points] == [*range(first, step + 1)]
+        )
+        assert pane.place == Place(step, (228, 260) if kept else None)
+    db.close()
 
 
 async def test_it_reads_what_is_smoothed_overlaid_and_on_a_log_scale_of_the_next_metric_too(

@@ -100,6 +100,16 @@ def zoomed(place: Place, every: Window, factor: float) -> Place:
     return replace(place, window=(start, start + span))
 
 
+def settled(place: Place, every: Window) -> Place:
+    """Return where one is once there are other steps: the same, where those are among them."""
+    first, last = every
+    window = place.window
+    if window is not None and (window[1] <= first or window[0] >= last):
+        window = None
+    at = place.cursor
+    return Place(None if at is None else max(first, min(last, at)), window)
+
+
 def told(read: Sequence[Read], epoch: float | None, *, timed: bool = False) -> Text:
     """Return what is read at the cursor in a line; each curve's step only where it is another.
 

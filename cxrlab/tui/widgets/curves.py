@@ -78,6 +78,8 @@ class CurvePane(Vertical, can_focus=True):
         self._others: dict[tuple[str, str], list[Point]] = {}
         self._other_runs = True
         self._attempt = -1
+        self._settled = True
+        """Whether the steps shown are known to be some of this attempt's."""
         self._asking = Asking(
             self, lambda *asked: self.Drawn(reading.read_points(lab, run_id, *asked))
         )
@@ -99,7 +101,7 @@ class CurvePane(Vertical, can_focus=True):
         if view.run.attempt != self._attempt:
             # a new attempt supersedes points that were drawn: all are read again
             self._attempt = view.run.attempt
-            self._points, self._near, self.place = {}, {}, cursor.Place()
+            self._points, self._near, self._settled = {}, {}, False
         names = self._names()
         if names and self.metric not in names:
             self.metric = next((name for name in FIRST_METRICS if name in names), names[0])
@@ -182,6 +184,9 @@ class CurvePane(Vertical, can_focus=True):
             if new.attempt != self._attempt or new.after != (held[-1][0] if held else None):
                 continue  # an answer to an older question
             self._points[new.metric] = thin([*held, *new.points], reading.MOST_POINTS)
+        every = self._every()
+        if not self._settled and every is not None:
+            self.place, self._settled = cursor.settled(self.place, every), True
         self.draw()
 
     @on(OtherDrawn)
@@ -218,7 +223,8 @@ class CurvePane(Vertical, can_focus=True):
         at = place.cursor if self._reads else None
         drawn = (curve.series, curve.logarithmic, curve.cursor, curve.window)
         changed = drawn != (tuple(series), self.logarithmic, at, place.window)
-        if changed and not (same and empty and not place.window):  # keeps it until all is read
+        unread = not all(name in self._points for name in self._shown())
+        if changed and not (same and empty and unread):  # keeps it until all is read
             curve.show(
                 series,
                 logarithmic=self.logarithmic,

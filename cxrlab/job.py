@@ -167,6 +167,7 @@ class JobRunner(runner.Runner):
     def finish(self, status: int) -> int:
         """Record the end; where only the time was short, have Slurm start the job again."""
         self.record["short_of_time"] = self.short_of_time and not self.wanted_to_stop
+        self.record["starts_again"] = starts_again(self.order["command"])
         self.record["requeue"] = (
             self.record["short_of_time"] and self.left > 0 and self.unfinished()
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cxrlab import states
+from cxrlab import mending, states
 from cxrlab.backends.slurm import Seen
 from cxrlab.states import Evidence, Verdict
 
@@ -147,6 +147,8 @@ def _why_stopped(job: JobEvidence, verdict: Verdict, *, ended: float) -> Verdict
         return Verdict(
             "stopped", f"saved at its time limit; Slurm does not start it again: {refusal}"
         )
+    if record.get("short_of_time") and record.get("starts_again") is False:
+        return Verdict("stopped", f"ended at its time limit; {mending.NOT_BY_ITSELF}")
     if record.get("short_of_time"):
         return Verdict("stopped", "saved at its time limit; it may not start again more often")
     if job.seen is None or job.asked < ended + SETTLE_S or job.seen.state in AT_WORK:

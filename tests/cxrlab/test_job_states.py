@@ -69,6 +69,11 @@ def job(seen: Seen | None, record: dict[str, Any] | None = None, **more: Any) ->
             "may not start again more often",
         ),
         (
+            job(Seen("FAILED"), {**ENDED, "short_of_time": True, "starts_again": False}),
+            "stopped",
+            "ended at its time limit; a program of your own",
+        ),
+        (
             job(Seen("FAILED"), {**ENDED, "requeue_refused": "disabled"}, outcome="stopped"),
             "stopped",
             "Slurm does not start it again: disabled",

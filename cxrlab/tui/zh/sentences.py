@@ -158,6 +158,7 @@ _JOBS = (
     (r"and left no word", "没有留下消息"),
     (r"Slurm ended it at its time limit before it had saved", "时限已到，保存之前被 Slurm 结束"),
     (r"saved at its time limit", "已在时限前保存"),
+    (r"ended at its time limit", "因时限已到而结束"),
     (r"and goes on when it is started again", "重新启动后继续"),
     (r"and Slurm did not start it again", "Slurm 没有重新启动它"),
 )

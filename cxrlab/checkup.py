@@ -29,7 +29,7 @@ LITTLE_BYTES = 20 * 2**30
 NOTHING_BYTES = 2**30
 """Below this much nothing can be trained."""
 
-TORCH_S = 120.0
+TORCH_S = 300.0
 """How long importing torch may take, on a cold network disk, say."""
 
 NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "lustre", "gpfs", "beegfs", "ceph")

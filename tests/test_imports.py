@@ -52,6 +52,11 @@ def test_listing_runs_loads_neither_torch_nor_textual(tmp_path: Path) -> None:
     assert not loaded & (HEAVY | {"textual"})
 
 
+@pytest.mark.parametrize("name", ["check", "generate", "prepare"])
+def test_reading_and_drawing_radiographs_loads_no_torch(name: str) -> None:
+    assert not loaded_by(f"trainers.data.{name}") & {"torch", "sklearn"}
+
+
 def test_the_parent_of_a_trainer_needs_the_standard_library_alone() -> None:
     others = loaded_by("cxrlab.runner") - set(sys.stdlib_module_names)
     assert {n for n in others if not n.startswith(("_", "cxrlab"))} <= {"sitecustomize"}

@@ -61,7 +61,7 @@ def ask(folder: Path, *words: str, good: tuple[int, ...] = (0,)) -> str | None:
     """Return what git answers in `folder`; None where it cannot."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, timeout=20, check=False
+            ["git", "-C", str(folder), *words], capture_output=True, timeout=60, check=False
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -17,7 +17,7 @@ from typing import Any
 from trainers import commit, machine
 from trainers.copied import Copy
 
-ASK_S = 20.0
+ASK_S = 60.0
 _ASK = """
 import json, platform
 try:

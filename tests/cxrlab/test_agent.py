@@ -200,7 +200,7 @@ def test_ending_ends_also_an_agent_that_waits_for_the_lock_of_the_first(
     wait_until(lambda: agent.status(lab).pid == both[0].pid)
     both.append(begun())  # sleeps, because the first has what it waits for
     assert agent.end(lab) is True
-    assert [process.wait(120) for process in both] == [-signal.SIGTERM, -signal.SIGTERM]
+    assert [process.wait(300) for process in both] == [-signal.SIGTERM, -signal.SIGTERM]
     assert agent.status(lab) == agent.Status(False)
 
 
@@ -359,7 +359,7 @@ def test_refreshing_and_giving_leave_no_zombie(
     working.one_pass()
     wait_for_state(run.id, "succeeded")
     (child,) = working.children
-    child.wait(timeout=120)
+    child.wait(timeout=300)
     working.one_pass()
     assert working.children == []
     refresh.refresh(lab, db)

@@ -108,7 +108,7 @@ def test_an_interrupted_demo_says_how_to_continue(
     slow = demo_lab.root / "slow.py"
     slow.write_text(
         f"import runpy, sys\nsys.path.insert(0, {str(FAKE.parents[1])!r})\n"
-        "sys.argv += ['--fake_steps', '1000', '--fake_step_s', '0.05']\n"
+        "sys.argv += ['--fake_steps', '100000', '--fake_step_s', '0.05']\n"
         f"runpy.run_path({str(FAKE)!r}, run_name='__main__')\n"
     )
     source = demo_lab.settings_file.read_text()
@@ -120,7 +120,7 @@ def test_an_interrupted_demo_says_how_to_continue(
     )  # fmt: skip
     wait_until(lambda: demo_lab.registry.exists() and running(demo_lab))
     child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=120)
+    _, said = child.communicate(timeout=300)
     assert child.returncode == 130
     assert f"`cxrlab demo --dir {demo_lab.root}` continues" in said
     assert "Traceback" not in said

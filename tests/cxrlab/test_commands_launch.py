@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,19 +110,18 @@ def test_waiting_ends_when_what_is_waited_for_has_failed(lab: Lab) -> None:
     assert [run["state"] for run in json.loads(result.stdout)] == ["failed", "blocked"]
 
 
-def test_an_interrupted_wait_leaves_the_runs_running_and_says_so(
-    lab: Lab, db: Any, wait_until: Callable[..., Any]
-) -> None:
-    options = ("--set", "fake_steps=1000", "--set", "fake_step_s=0.05", "--wait")
+def test_an_interrupted_wait_leaves_the_runs_running_and_says_so(lab: Lab, db: Any) -> None:
+    options = ("--set", "fake_steps=100000", "--set", "fake_step_s=0.05", "--wait")
     waiting = child(lab, "launch", "mrm", *options)
-    run = wait_until(lambda: runs.select(db, states=("running",)))[0]
-    time.sleep(0.5)
+    assert waiting.stderr is not None
+    while ": running" not in waiting.stderr.readline():
+        assert waiting.poll() is None
+    (run,) = runs.select(db, states=("running",))
     waiting.send_signal(signal.SIGINT)
-    _, said = waiting.communicate(timeout=120)
+    _, said = waiting.communicate(timeout=300)
     assert waiting.returncode == 130
     assert "the runs go on" in said
     assert "Traceback" not in said
-    time.sleep(1.0)
     shown = json.loads(invoke(lab, "show", run.id, "--json").stdout)
     assert shown["state"] == "running"
     stopped = invoke(lab, "stop", run.id)
@@ -205,10 +202,8 @@ def test_logs_prints_the_last_lines_of_a_log_of_many_gibibytes_at_once(
         file.truncate(20 * 2**30)  # a hole: takes no space
         file.seek(0, os.SEEK_END)
         file.write(b"\n" + b"".join(b"line %d\n" % i for i in range(500)))
-    began = time.monotonic()
     result = invoke(lab, "logs", run.id, "-n", "3")
     assert result.stdout == "line 497\nline 498\nline 499\n"
-    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(
@@ -243,7 +238,7 @@ def test_following_a_log_ends_with_the_run_and_loses_no_line(
 ) -> None:
     run = begin(trainer("--fake_steps", "40", "--fake_step_s", "0.05"))
     follower = child(lab, "logs", run.id, "-f")
-    said, talk = follower.communicate(timeout=120)
+    said, talk = follower.communicate(timeout=300)
     assert follower.returncode == 0
     assert said == (Path(run.folder) / "log.txt").read_text()
     assert talk.strip() == f"{run.id} succeeded"

@@ -69,7 +69,7 @@ def test_a_run_folder_says_how_it_was_configured_and_how_to_rerun_it_by_hand(
     assert words == run.command
     assert path.startswith(f"PYTHONPATH={lab.code_dir}/")
     bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(line, shell=True, cwd=tmp_path, env=bare, timeout=120, check=False)
+    done = subprocess.run(line, shell=True, cwd=tmp_path, env=bare, timeout=300, check=False)
     assert done.returncode == 0
     assert (folder / "checkpoints" / "encoder.pt").exists()
 

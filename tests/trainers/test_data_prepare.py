@@ -226,7 +226,7 @@ def processes_at(into: Path) -> list[int]:
 def test_a_kill_at_any_moment_changes_nothing_of_the_end(
     tmp_path: Path, wait_until: Callable[..., Any], capsys: Any
 ) -> None:
-    root, big = write_set(tmp_path / "set", 18), ["--px", "400", "--shard_images", "2"]
+    root, big = write_set(tmp_path / "set", 18), ["--px", "400", "--shard_images", "1"]
     for i in range(18):
         picture(root / f"{i}.png", i, (1300, 1100))
     assert run(root, tmp_path / "calm", *big) == 0
@@ -240,7 +240,7 @@ def test_a_kill_at_any_moment_changes_nothing_of_the_end(
         assert not (torn / "prepared.json").exists()
         wait_until(lambda: not processes_at(torn))
     there = {p.name: p.stat().st_mtime_ns for p in torn.glob("images-*.jsonl")}
-    assert 0 < len(there) < 9
+    assert 0 < len(there) < 18
     capsys.readouterr()
     assert run(root, torn, *big) == 0
     assert "images are there already" in capsys.readouterr().err

@@ -87,7 +87,7 @@ def test_a_program_that_hangs_is_ended_with_all_it_started(
         meteor.measure(["effusion"], ["effusion"], limit_s=1)
     assert time.monotonic() - start < 120
     child = Path("/proc") / (tmp_path / "pid").read_text().strip() / "stat"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while child.exists() and child.read_text().split()[2] != "Z" and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not child.exists() or child.read_text().split()[2] == "Z"

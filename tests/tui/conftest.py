@@ -264,13 +264,17 @@ def make_app() -> Callable[..., CxrlabApp]:
 def until() -> Callable[..., Awaitable[None]]:
     """Let the app work until something holds; fails after `limit_s`."""
 
-    async def wait(pilot: Any, holds: Callable[[], object], *, limit_s: float = 300.0) -> None:
+    async def wait(pilot: Any, holds: Callable[[], object], *, limit_s: float = 900.0) -> None:
         deadline = time.monotonic() + limit_s
         while True:
             await pilot.pause(0.02)
+            there: object = False
             with contextlib.suppress(NoMatches, ScreenStackError):
-                if holds():
-                    return
+                there = holds()
+            if there:
+                with contextlib.suppress(ScreenStackError):  # it has quit
+                    await pilot.pause(0)  # one widget may be drawn before another
+                return
             assert time.monotonic() < deadline, "\n" + text_of(pilot.app)
 
     return wait

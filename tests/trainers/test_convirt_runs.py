@@ -143,7 +143,7 @@ def test_a_stopped_training_on_a_plateau_resumes_to_the_same_weights_bit_for_bit
     records: Path, tmp_path: Path, number: signal.Signals, cut: Callable[..., int]
 ) -> None:
     whole, torn = tmp_path / "whole", tmp_path / "torn"
-    options = ["--image_encoder", "resnet50", "--steps", "30", "--save_every_s", "0.01", *PLATEAU]
+    options = ["--image_encoder", "resnet50", "--steps", "30", "--save_every_s", "0.05", *PLATEAU]
     assert main(arguments(records, whole, *options)) == 0
     assert cut(arguments(records, torn, *options), 13, number) in (143, -number)
     last = str(torn / checkpoints.LAST)

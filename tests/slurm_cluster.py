@@ -124,7 +124,7 @@ class Cluster:
     def ask(self, *command: str) -> str:
         """Return what one of Slurm's commands prints."""
         done = subprocess.run(
-            command, capture_output=True, text=True, env=self.environment, timeout=300, check=False
+            command, capture_output=True, text=True, env=self.environment, timeout=900, check=False
         )
         return done.stdout
 

@@ -176,7 +176,7 @@ def test_two_processes_train_as_one_with_the_doubled_batch(
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr[-3000:]

@@ -99,7 +99,7 @@ def test_several_starts_at_once_give_one_agent(
         "agent.ensure_agent(find_lab(), idle_s=60)"
     )
     racers = [subprocess.Popen([sys.executable, "-P", "-c", code], cwd=lab.root) for _ in range(5)]
-    assert [racer.wait(timeout=300) for racer in racers] == [0] * 5
+    assert [racer.wait(timeout=900) for racer in racers] == [0] * 5
     wait_until(lambda: agent.status(lab).pid is not None)
     wait_until(lambda: agents_of(lab) == [agent.status(lab).pid])  # the others find it and end
 
@@ -359,7 +359,7 @@ def test_refreshing_and_giving_leave_no_zombie(
     working.one_pass()
     wait_for_state(run.id, "succeeded")
     (child,) = working.children
-    child.wait(timeout=300)
+    child.wait(timeout=900)
     working.one_pass()
     assert working.children == []
     refresh.refresh(lab, db)

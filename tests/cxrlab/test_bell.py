@@ -107,7 +107,7 @@ def test_following_a_log_on_a_terminal_rings_at_the_end(
         hear(until=bell.TITLE_BACK.encode())
     finally:
         process.kill() if process.poll() is None and bell.TITLE_BACK.encode() not in said else None
-        process.communicate(timeout=300)
+        process.communicate(timeout=900)
         os.close(ours)
     assert b"\a\x1b]2;stopped: mrm pretrain" in said
 
@@ -120,6 +120,6 @@ def test_in_a_pipe_waiting_writes_no_control_characters(
     runs.change_state(db, run.id, "stopped")
     command = [sys.executable, "-P", "-m", "cxrlab", "--lab", str(lab.root), "logs", "-f", "aaaaaa"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
-    done = subprocess.run(command, capture_output=True, env=environment, timeout=300)
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=900)
     assert done.returncode == 0
     assert json.dumps(done.stderr.decode()).count("\\u00") == 0

@@ -20,7 +20,7 @@ def cxrlab(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=300,
+        timeout=900,
     )
 
 

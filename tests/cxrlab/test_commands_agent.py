@@ -85,7 +85,7 @@ def test_systemd_understands_the_unit_of_an_odd_folder(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--user", "--man=no", str(path)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
     )

@@ -120,7 +120,7 @@ def test_an_interrupted_demo_says_how_to_continue(
     )  # fmt: skip
     wait_until(lambda: demo_lab.registry.exists() and running(demo_lab))
     child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=300)
+    _, said = child.communicate(timeout=900)
     assert child.returncode == 130
     assert f"`cxrlab demo --dir {demo_lab.root}` continues" in said
     assert "Traceback" not in said

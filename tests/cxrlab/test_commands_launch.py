@@ -118,7 +118,7 @@ def test_an_interrupted_wait_leaves_the_runs_running_and_says_so(lab: Lab, db: A
         assert waiting.poll() is None
     (run,) = runs.select(db, states=("running",))
     waiting.send_signal(signal.SIGINT)
-    _, said = waiting.communicate(timeout=300)
+    _, said = waiting.communicate(timeout=900)
     assert waiting.returncode == 130
     assert "the runs go on" in said
     assert "Traceback" not in said
@@ -238,7 +238,7 @@ def test_following_a_log_ends_with_the_run_and_loses_no_line(
 ) -> None:
     run = begin(trainer("--fake_steps", "40", "--fake_step_s", "0.05"))
     follower = child(lab, "logs", run.id, "-f")
-    said, talk = follower.communicate(timeout=300)
+    said, talk = follower.communicate(timeout=900)
     assert follower.returncode == 0
     assert said == (Path(run.folder) / "log.txt").read_text()
     assert talk.strip() == f"{run.id} succeeded"

@@ -241,7 +241,7 @@ def test_an_interrupted_fetch_keeps_what_has_come_and_ends_with_130(
     part = file(lab, ".some.pth.part")
     wait_until(lambda: part.exists() and part.stat().st_size == len(CONTENT))
     child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=300)
+    _, said = child.communicate(timeout=900)
     assert child.returncode == 130
     assert "Traceback" not in said
     assert part.stat().st_size == len(CONTENT)

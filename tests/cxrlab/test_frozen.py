@@ -178,7 +178,7 @@ def test_many_at_once_make_one_whole_copy(lab: Lab) -> None:
         )
         for _ in range(6)
     ]
-    digests = {racer.communicate(timeout=300)[0].strip() for racer in racers}
+    digests = {racer.communicate(timeout=900)[0].strip() for racer in racers}
     assert digests == {source.digest(source.PACKAGE)}
     (copy,) = copies(lab)
     assert source.digest(copy / "trainers") in digests

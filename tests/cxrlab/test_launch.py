@@ -69,7 +69,7 @@ def test_a_run_folder_says_how_it_was_configured_and_how_to_rerun_it_by_hand(
     assert words == run.command
     assert path.startswith(f"PYTHONPATH={lab.code_dir}/")
     bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(line, shell=True, cwd=tmp_path, env=bare, timeout=300, check=False)
+    done = subprocess.run(line, shell=True, cwd=tmp_path, env=bare, timeout=900, check=False)
     assert done.returncode == 0
     assert (folder / "checkpoints" / "encoder.pt").exists()
 
@@ -131,7 +131,7 @@ def test_launches_at_once_make_exactly_the_runs_asked_for(lab: Lab, db: Any) -> 
         subprocess.Popen([sys.executable, "-P", "-c", code, task], cwd=lab.runs_dir)
         for task in tasks
     ]
-    assert [racer.wait(timeout=300) for racer in racers] == [0] * 6
+    assert [racer.wait(timeout=900) for racer in racers] == [0] * 6
     made = runs.select(db)
     cells = {(run.method, run.task, run.ratio, run.seed) for run in made}
     assert len(made) == len(cells) == 1 + 2 * 3 * 2

@@ -24,7 +24,7 @@ def started(tmp_path: Path, wait_until: Callable[..., Any]) -> Any:
     wait_until(lambda: local.look(folder, 1).trainer_alive)
     yield folder
     local.kill(folder, 1, runner_too=True)
-    child.wait(timeout=300)
+    child.wait(timeout=900)
 
 
 def rewrite(folder: Path, **facts: Any) -> None:

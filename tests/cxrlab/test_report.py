@@ -292,7 +292,7 @@ def test_a_browser_shows_it_without_a_request_or_a_complaint(page, tmp_path) -> 
          "--disable-background-networking", "--disable-component-update", "--no-first-run",
          f"--log-net-log={log}", "--enable-logging=stderr", "--virtual-time-budget=3000",
          "--dump-dom", path.as_uri()],
-        capture_output=True, text=True, timeout=300, check=True,
+        capture_output=True, text=True, timeout=900, check=True,
     )  # fmt: skip
     assert "CONSOLE" not in done.stderr, done.stderr
     assert done.stdout.count("<article") == page.count("<article")

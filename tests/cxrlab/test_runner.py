@@ -47,7 +47,7 @@ def log(folder: Path) -> str:
 
 def test_the_record_says_who_ran_and_how_it_ended(folder: Path) -> None:
     process = start(folder, sys.executable, "-c", "raise SystemExit(3)", attempt=2)
-    assert process.wait(timeout=300) == 3
+    assert process.wait(timeout=900) == 3
     written = record(folder, 2)
     assert (written["attempt"], written["exit_code"], written["signal"]) == (2, 3, None)
     assert written["boot_id"] == runner.boot_id()
@@ -57,30 +57,30 @@ def test_the_record_says_who_ran_and_how_it_ended(folder: Path) -> None:
 
 def test_both_outputs_go_to_the_log_and_the_marks_to_the_trainer(folder: Path) -> None:
     code = f"import sys; {PRINT_MARKS}; sys.stderr.write('to stderr')"
-    start(folder, sys.executable, "-c", code, attempt=4).wait(timeout=300)
+    start(folder, sys.executable, "-c", code, attempt=4).wait(timeout=900)
     assert log(folder) == "4 True\nto stderr" or log(folder) == "to stderr4 True\n"
 
 
 def test_a_second_attempt_adds_to_the_log(folder: Path) -> None:
     for attempt in (1, 2):
-        start(folder, "echo", str(attempt), attempt=attempt).wait(timeout=300)
+        start(folder, "echo", str(attempt), attempt=attempt).wait(timeout=900)
     assert log(folder) == "1\n2\n"
 
 
 def test_words_of_the_command_reach_the_trainer_as_they_are(folder: Path) -> None:
-    start(folder, "echo", "$HOME; ls *", "a  b").wait(timeout=300)
+    start(folder, "echo", "$HOME; ls *", "a  b").wait(timeout=900)
     assert log(folder) == "$HOME; ls * a  b\n"
 
 
 def test_a_command_that_cannot_be_started_is_recorded_as_127(folder: Path) -> None:
-    assert start(folder, "/no/such/program").wait(timeout=300) == 127
+    assert start(folder, "/no/such/program").wait(timeout=900) == 127
     assert record(folder)["exit_code"] == 127
     assert "/no/such/program cannot be started" in log(folder)
 
 
 def test_a_signal_that_ended_the_trainer_is_recorded(folder: Path) -> None:
     code = "import os; os.kill(os.getpid(), 11)"
-    assert start(folder, sys.executable, "-c", code).wait(timeout=300) == 128 + 11
+    assert start(folder, sys.executable, "-c", code).wait(timeout=900) == 128 + 11
     assert (record(folder)["exit_code"], record(folder)["signal"]) == (None, signal.SIGSEGV)
 
 
@@ -97,7 +97,7 @@ def test_sigterm_reaches_the_trainer_and_not_its_children(
     process = start(folder, sys.executable, "-c", code)
     wait_until(lambda: "up" in log(folder))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=300) == 143
+    assert process.wait(timeout=900) == 143
     assert "child None" in log(folder)
     assert runner.processes_of(folder) == []
 
@@ -112,7 +112,7 @@ def test_what_the_trainer_leaves_behind_is_killed_also_in_sessions_of_its_own(
         "                         start_new_session=away)\n"
         "    p.stdout.readline(); print(p.pid, flush=True)\n"
     )
-    assert start(folder, sys.executable, "-c", code).wait(timeout=300) == 0
+    assert start(folder, sys.executable, "-c", code).wait(timeout=900) == 0
     pids = [int(line) for line in log(folder).split()]
     assert len(pids) == 2
     assert record(folder)["left"] == []
@@ -127,7 +127,7 @@ def test_the_heart_beats_while_the_trainer_is_silent(
     first = runner.beat_path(folder, 1).stat().st_mtime
     wait_until(lambda: runner.beat_path(folder, 1).stat().st_mtime > first)
     process.send_signal(signal.SIGTERM)
-    process.wait(timeout=300)
+    process.wait(timeout=900)
 
 
 def test_killing_the_runner_leaves_the_trainer_alone(
@@ -137,7 +137,7 @@ def test_killing_the_runner_leaves_the_trainer_alone(
     process = start(folder, "sh", "-c", waits)
     wait_until(lambda: record(folder).get("trainer"))
     process.kill()
-    process.wait(timeout=300)
+    process.wait(timeout=900)
     (folder / "go on").touch()
     assert wait_until(lambda: log(folder) == "done\n")
     assert record(folder)["ended"] is None
@@ -149,7 +149,7 @@ def test_the_runner_refuses_to_be_the_leader_of_somebody_elses_session(folder: P
         process_group=0,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 2
     assert "session of its own" in done.stderr
@@ -199,7 +199,7 @@ def test_how_a_run_ended_is_recorded_on_a_full_disk(
     trainer = wait_until(lambda: record(folder).get("trainer"))
     fill(small_disk)
     os.kill(trainer["pid"], signal.SIGKILL)
-    assert process.wait(timeout=300) == 128 + signal.SIGKILL
+    assert process.wait(timeout=900) == 128 + signal.SIGKILL
     assert record(folder)["signal"] == signal.SIGKILL
     assert record(folder)["ended"] is not None
 
@@ -214,4 +214,4 @@ def test_silence_is_measured_by_a_clock_that_nobody_sets(
     (folder / "events.jsonl").write_text("{}\n")
     wait_until(lambda: 0 <= beat.stat().st_mtime - beat.stat().st_atime < silent)
     process.send_signal(signal.SIGTERM)
-    process.wait(timeout=300)
+    process.wait(timeout=900)

@@ -39,7 +39,7 @@ def together(workers: Sequence[subprocess.Popen[str]], go: Path) -> list[Any]:
     go.touch()
     answers = []
     for worker in workers:
-        out, err = worker.communicate(timeout=300)
+        out, err = worker.communicate(timeout=900)
         assert worker.returncode == 0, err
         answers.append(json.loads(out))
     go.unlink()
@@ -126,7 +126,7 @@ def test_a_registry_that_is_not_there_yet_may_be_opened_by_eight_at_once(tmp_pat
     barrier = threading.Barrier(MANY)
 
     def open_at_once(registry: Path) -> set[str]:
-        barrier.wait(timeout=300)
+        barrier.wait(timeout=900)
         return set(open_store(registry).table_names())
 
     with ThreadPoolExecutor(MANY) as pool:

@@ -213,7 +213,7 @@ def test_two_processes_with_half_the_batch_each_learn_what_one_learns_from_the_w
         cwd=tmp_path,
         env={**os.environ, **paths},
         capture_output=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()[-3000:]

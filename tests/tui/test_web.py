@@ -153,7 +153,7 @@ def command(lab: Lab, *words: str) -> list[str]:
 
 def test_other_machines_are_let_in_only_where_that_was_asked_for(empty_lab: Lab) -> None:
     line = command(empty_lab, "--web", "--host", "0.0.0.0", "--port", "0")
-    answer = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    answer = subprocess.run(line, capture_output=True, text=True, timeout=900)
     assert answer.returncode == 2
     assert "lets other machines in" in answer.stderr
     assert "--allow-remote" in answer.stderr
@@ -162,7 +162,7 @@ def test_other_machines_are_let_in_only_where_that_was_asked_for(empty_lab: Lab)
 def test_a_port_that_is_taken_is_said_to_be(empty_lab: Lab, serving: Callable[..., Any]) -> None:
     port = re.findall(r":(\d+)/", serving(empty_lab)[1])[0]
     line = command(empty_lab, "--web", "--port", port)
-    answer = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    answer = subprocess.run(line, capture_output=True, text=True, timeout=900)
     assert answer.returncode == 1
     assert port in answer.stderr
     assert "hint:" in answer.stderr

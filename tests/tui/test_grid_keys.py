@@ -12,6 +12,7 @@ import pytest
 
 from cxrlab.lab import Lab, find_lab
 from cxrlab.tui.messages import OpenFill, OpenPage
+from cxrlab.tui.screens.cell import CellScreen
 from cxrlab.tui.screens.export import Export
 from cxrlab.tui.screens.fill import Fill
 from cxrlab.tui.screens.grid import GridScreen
@@ -106,6 +107,27 @@ async def test_p_tells_of_the_paper_and_says_so_where_none_is_known(
         await until(pilot, lambda: app.screen.query_one(Table).count == 3)
         await pilot.press("p")
         await until(pilot, lambda: "no paper's number of random" in told(app))
+
+
+async def test_p_tells_the_papers_number_and_what_it_is_of_on_the_grid_and_behind_a_cell(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    source = full_lab.settings_file.read_text()
+    full_lab.settings_file.write_text(source.replace('"siim", ', '"siim_legacy", '))
+    app = make_app(find_lab(full_lab.root))
+    first = "mrm siim_legacy 10 % Dice: no number of this lab yet, paper 73.2"
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "siim_legacy" in shown(app))
+        await pilot.press("down", "right", "right")
+        await until(pilot, lambda: "paper 73.2" in shown(app))
+        for key in ("p", "enter"):
+            await pilot.press(key)
+            if key == "enter":
+                await until(pilot, lambda: isinstance(app.screen, CellScreen))
+                await pilot.press("p")
+            await until(pilot, lambda: "mrm and its paper" in shown(app) and first in shown(app))
+            assert "no number of this lab yet: mrm siim_legacy 100 % Dice" in shown(app)
+            await pilot.press("escape")
 
 
 async def test_the_page_can_be_left_while_it_is_worked_on_and_copied_when_it_is_there(

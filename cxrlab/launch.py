@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import frozen, ownership, programs, refresh, runner
+from cxrlab import frozen, naming, ownership, programs, refresh, runner
 from cxrlab import gpus as gpu_readings
 from cxrlab import mending as mendings
 from cxrlab import plan as plans
@@ -294,7 +294,9 @@ def pretraining_of(run: runs.Run, path: str = "") -> plans.Pretraining:
     if found := _OF_EPOCH.search(Path(path).name):
         return _kept(run, found[1])
     encoder = str(Path(run.folder) / ENCODER)
-    return plans.Pretraining(run.id, run.method, run.preset, run.state, encoder, run.recipe)
+    told = naming.name(run.command, longest=naming.LONGEST)
+    facts = (run.id, run.method, run.preset, run.state, encoder, run.recipe)
+    return plans.Pretraining(*facts, settings=told)
 
 
 def _kept(run: runs.Run, epoch: str) -> plans.Pretraining:

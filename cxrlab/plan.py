@@ -64,6 +64,8 @@ class Pretraining(NamedTuple):
     recipe: str
     epoch: str = ""
     """Of which epoch the encoder was kept on the way, and so is there whatever becomes of it."""
+    settings: str = ""
+    """What it was told beyond its preset: `epochs=2`."""
 
     @property
     def name(self) -> str:
@@ -243,7 +245,8 @@ def _with_encoder(
                     known.state in states
                 ):
                     done = known.state == "succeeded"
-                    why = f"starts from {known.run_id}" if done else f"waits for {known.run_id}"
+                    told = f" ({known.settings})" if known.settings else ""  # nobody named it
+                    why = f"{'starts from' if done else 'waits for'} {known.run_id}{told}"
                     return replace(step, encoder=known, why=why)
     if not coming:
         before = Step(

@@ -331,6 +331,8 @@ def own_code_told(known: dict[str, Any], *, columns: int) -> list[str]:
 
 def machine_told(made: dict[str, Any], *, columns: int) -> list[str]:
     """Return the lines on where a run was executed, and by which versions."""
+    from cxrlab import text
+
     lines = []
     packages = made.get("packages") or {}
     versions = {"python": made.get("python")}
@@ -342,7 +344,8 @@ def machine_told(made: dict[str, Any], *, columns: int) -> list[str]:
         on = ", ".join(made.get("gpus") or ()) or "the CPU"
         cuda = f", CUDA {made['cuda']}" if made.get("cuda") and made.get("gpus") else ""
         driver = f", driver {made['driver']}" if made.get("driver") and made.get("gpus") else ""
-        threads = f", {made['cpu_threads']} threads" if made.get("cpu_threads") else ""
+        number = made.get("cpu_threads")
+        threads = f", {text.plural(number, 'thread')}" if number else ""
         lines += labelled("machine", f"{made['host']}: {on}{cuda}{driver}{threads}",
                           columns=columns)  # fmt: skip
     return lines

@@ -38,6 +38,12 @@ def test_a_pre_training_under_way_is_waited_for() -> None:
     assert (step.encoder, step.why) == (known("now", "queued"), "waits for now")
 
 
+def test_an_encoder_that_was_trained_otherwise_than_its_preset_says_is_told_with_how() -> None:
+    for state, said in (("succeeded", "starts from"), ("running", "waits for")):
+        (step,) = plan.plan(siim(), [known("now", state, settings="epochs=2")]).steps
+        assert step.why == f"{said} now (epochs=2)"
+
+
 def test_an_encoder_of_another_preset_does_not_count() -> None:
     have = [known("toy", "succeeded", preset="quick")]
     assert [step.task for step in plan.plan(siim(), have).steps] == ["pretrain", "siim"]

@@ -21,6 +21,7 @@ _WAITING = (
         r"waits for (?P<run>\w+) \((?P<what>[^)]*)\), which is (?P<state>\w+)",
         "等待 {run}（{what}，{state}）",
     ),
+    (r"waits for (?P<run>\w+) \((?P<told>[^)]+)\)", "等待 {run}（{told}）"),
     (r"waits for (?P<runs>\w+(?:, \w+)*)", "等待 {runs}"),
     (r"needs 1 GPU with (?P<memory>\d+ GiB)", "需要 1 块有 {memory} 的显卡"),
     (r"needs (?P<n>\d+) GPUs with (?P<memory>\d+ GiB) each", "需要 {n} 块显卡，每块 {memory}"),
@@ -212,6 +213,7 @@ _ADVICE = (
 )
 _PLANNED = (
     (r"starts from the published weights (?P<name>`[^`]+`)", "从公开权重 {name} 开始"),
+    (r"starts from (?P<what>\S+) \((?P<told>[^)]+)\)", "从 {what}（{told}）开始"),
     (r"starts from (?P<what>\S+)", "从 {what} 开始"),
     (
         r"no pre-training of (?P<method>\S+) \((?P<preset>[^)]*)\) is finished",

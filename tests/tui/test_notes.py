@@ -330,14 +330,14 @@ async def test_enter_opens_the_cell_it_is_about_or_says_that_the_grid_lacks_it(
 ) -> None:
     db = open_store(full_lab.registry)
     notes.add(db, NewEntry("note", "about a cell", about="mrm:siim:10"))
-    notes.add(db, NewEntry("note", "about none of the grid", about="mrm:nih:1"))
+    notes.add(db, NewEntry("note", "about none of the grid", about="mrm:rsna:1"))
     db.close()
     app = make_app(full_lab)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("5")
         await until(pilot, lambda: "about none of the grid" in shown(app))
         await pilot.press("enter")
-        await until(pilot, lambda: "the grid has no cell `mrm:nih:1`" in told(app))
+        await until(pilot, lambda: "the grid has no cell `mrm:rsna:1`" in told(app))
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(app.screen, CellScreen) and "siimca" in shown(app))
         await pilot.press("escape")

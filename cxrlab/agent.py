@@ -220,8 +220,10 @@ class Agent:
         with contextlib.suppress(CxrlabError, OSError):  # half-edited: what was read last holds
             self.lab = replace(self.lab, settings=read_settings(self.lab.settings_file))
         try:
-            db = open_store(self.lab.registry)
+            db = open_store(self.lab.registry, make=False)
             try:
+                if said := moved.settle(self.lab, db):
+                    logger.info("%s", said)
                 refresh.refresh(self.lab, db, wait_s=math.inf)
                 for child in starting.give(self.lab, db, self.watch):
                     self.children.append(child)
@@ -306,7 +308,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not alone:
                 return 0
             logger.info("agent %d looks after %s", os.getpid(), lab.root)
-            _settle(lab)
             agent.work()
             agent.use.close()
         # a run queued after the last pass and before the lock was free found an agent alive
@@ -315,17 +316,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _settle(lab: Lab) -> None:
-    db = open_store(lab.registry)
-    try:
-        if said := moved.settle(lab, db):
-            logger.info("%s", said)
-    finally:
-        db.conn.close()
-
-
 def _work_left(lab: Lab) -> bool:
-    db = open_store(lab.registry)
+    db = open_store(lab.registry, make=False)
     try:
         return runs.count(db, states=("queued",)) > 0
     finally:

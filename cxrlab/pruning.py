@@ -134,7 +134,7 @@ class Keeper:
         if budget is None:
             return
         try:
-            with contextlib.closing(open_store(lab.registry).conn) as conn:
+            with contextlib.closing(open_store(lab.registry, make=False).conn) as conn:
                 db = Database(conn)
                 found = look(lab, db)
                 spare = found.spare(budget)

@@ -31,16 +31,21 @@ class ReadOnlyError(StoreError):
     """A registry that was opened for reading alone would have been written to."""
 
 
-def open_store(path: Path) -> Database:
+def open_store(path: Path, *, make: bool = True) -> Database:
     """Open the registry at `path`, make it where it is missing, and bring its schema up to date.
 
     Takes half a millisecond for a file that is up to date. The folder must exist.
 
+    Args:
+        path: the file.
+        make: whether to make one that is missing; the agent does not, which ends without it.
+
     Raises:
         StoreError: the file cannot be opened, is no registry, or comes from a newer cxrlab.
     """
+    uri = f"{path.resolve().as_uri()}?mode={'rwc' if make else 'rw'}"
     try:
-        conn = sqlite3.connect(path, isolation_level=None)
+        conn = sqlite3.connect(uri, uri=True, isolation_level=None)
         try:
             _settle(conn)
             db = Database(conn, execute_plugins=False)

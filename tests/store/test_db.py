@@ -45,6 +45,15 @@ def test_a_registry_in_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> 
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_who_looks_after_a_registry_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="unable to open"):
+        open_store(tmp_path / "a #?%.db", make=False)
+    assert list(tmp_path.iterdir()) == []
+    open_store(tmp_path / "a #?%.db").conn.close()
+    open_store(tmp_path / "a #?%.db", make=False).conn.close()
+    assert (tmp_path / "a #?%.db").exists()
+
+
 def test_opening_waits_for_another_process_that_is_at_the_new_file(registry: Path) -> None:
     other = sqlite3.connect(registry, isolation_level=None, check_same_thread=False)
     other.execute("create table first_come (x)")

@@ -153,7 +153,7 @@ def let_loose(lab: Lab, own: Sequence[str], *, rounds: int, launches: int) -> li
 
 
 _WORKED_WITH = ("cxrlab.commands.launch", "cxrlab.launch", "cxrlab.agent", "cxrlab.exports.files",
-                "cxrlab.cells", "cxrlab.commands.note", "cxrlab.commands.todo")  # fmt: skip
+                "cxrlab.grid.cells", "cxrlab.commands.note", "cxrlab.commands.todo")  # fmt: skip
 
 
 def work(

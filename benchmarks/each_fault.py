@@ -23,9 +23,10 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import advice, refresh, runner, steering
+from cxrlab import advice, refresh, runner
 from cxrlab.backends import local
 from cxrlab.lab import Lab, make_lab
+from cxrlab.queueing import steering
 from store import runs
 from store.db import open_store
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fault_trainer import loss_at, weights_after
-from cxrlab import agent, refresh, steering
+from cxrlab import agent, refresh
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab, make_lab
+from cxrlab.queueing import steering
 from store import points, runs
 from store.db import StoreError, open_store
 

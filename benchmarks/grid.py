@@ -32,7 +32,8 @@ from sqlite_utils import Database
 import cxrlab
 import store
 import trainers
-from cxrlab import cells, columns, lab
+from cxrlab import columns, lab
+from cxrlab.grid import cells
 from cxrlab.settings import GridSettings
 from store.db import open_store, writing
 from trainers import catalog

@@ -31,11 +31,12 @@ from typing import IO, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import moved, notify, ownership, pruning, refresh, runner, starting, submitting, text
+from cxrlab import moved, notify, ownership, pruning, refresh, runner, text
 from cxrlab.access import what
 from cxrlab.errors import CxrlabError
-from cxrlab.gpu_watch import Watch
+from cxrlab.gpus.watch import Watch
 from cxrlab.lab import MASKS, Lab, find_lab
+from cxrlab.queueing import starting, submitting
 from cxrlab.settings import Place
 from cxrlab.settings_file import read_settings
 from cxrlab.use_watch import UseWatch

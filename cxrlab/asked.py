@@ -188,7 +188,8 @@ def split(words: list[str] | None) -> list[str]:
 
 def methods_asked(lab: Lab, words: list[str]) -> list[str]:
     """Return the methods that were named; `all` leaves out, aloud, those whose weights it lacks."""
-    from cxrlab import console, weights
+    from cxrlab import console
+    from cxrlab.assets import weights
 
     if "all" not in words:
         return words

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import cloning, columns, descent, grid, stale
-from cxrlab.cells import read_grid
+from cxrlab import cloning, columns, descent, grid
 from cxrlab.columns import Column
 from cxrlab.errors import NotFound, Usage, unknown_name
+from cxrlab.grid import stale
+from cxrlab.grid.cells import read_grid
 from cxrlab.settings import GridSettings
 from store import artifacts, cells, results, runs
 from store.cells import Group

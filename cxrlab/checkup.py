@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cxrlab import agent, gpu_watch, gpu_words, gpus, ownership, text, weights, whose
+from cxrlab import agent, gpus, ownership, text
+from cxrlab.assets import weights
 from cxrlab.errors import CxrlabError
+from cxrlab.gpus import watch as gpu_watch
+from cxrlab.gpus import whose
+from cxrlab.gpus import words as gpu_words
 from cxrlab.lab import Lab
 from cxrlab.settings import cores
 from store import claims, runs

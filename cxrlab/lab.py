@@ -72,7 +72,7 @@ class Lab:
 
     @property
     def code_dir(self) -> Path:
-        """Copies of the trainers' code that runs were queued with; see `cxrlab.frozen`."""
+        """Copies of the trainers' code that runs were queued with; see `cxrlab.code.frozen`."""
         return self.root / ".cxrlab" / "code"
 
     @contextmanager
@@ -106,7 +106,7 @@ class Lab:
 
     @property
     def gpus_seen(self) -> Path:
-        """What the agent saw of the GPUs over time; see `cxrlab.gpu_watch`."""
+        """What the agent saw of the GPUs over time; see `cxrlab.gpus.watch`."""
         return self.root / ".cxrlab" / "gpus.json"
 
 

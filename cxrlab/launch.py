@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import frozen, naming, ownership, programs, refresh, runner
 from cxrlab import gpus as gpu_readings
 from cxrlab import mending as mendings
+from cxrlab import naming, ownership, programs, refresh, runner
 from cxrlab import plan as plans
+from cxrlab.code import frozen
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab

@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cxrlab import job
 from cxrlab.advice import NO_MEMORY
+from cxrlab.backends import job
 from cxrlab.settings import LaunchSettings
 from cxrlab.states import FOLDER_GONE, OUT_OF_TIME, Verdict
 from store.mending import Mending

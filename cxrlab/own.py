@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import job, launch, ownership, plan, programs, worktree
+from cxrlab import launch, ownership, plan, programs
+from cxrlab.backends import job
+from cxrlab.code import worktree
 from cxrlab.errors import CxrlabError, NotFound, Usage, unknown_name
 from cxrlab.lab import Lab
 from store import runs

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cxrlab import copies, ownership, weights
+from cxrlab import ownership
 from cxrlab import plan as plans
+from cxrlab.assets import copies, weights
 from cxrlab.errors import BadInput, CxrlabError, NotFound, Usage
 from cxrlab.lab import Lab
 from cxrlab.settings import LaunchSettings

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from cxrlab import job, mending, states
+from cxrlab import mending, states
 from cxrlab.advice import NO_MEMORY
-from cxrlab.backends import local
+from cxrlab.backends import job, local
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
 from store import mending as kept

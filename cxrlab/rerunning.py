@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import checkout, cloning, frozen, launch, worktree
+from cxrlab import cloning, launch
+from cxrlab.code import checkout, frozen, worktree
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab

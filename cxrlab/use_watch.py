@@ -1,6 +1,6 @@
 """How does the agent see what each running run uses of the machine?
 
-It looks every ten seconds, at the GPUs by the reading that `cxrlab.gpu_watch` has anyway, so that
+It looks every ten seconds, at the GPUs by the reading that `cxrlab.gpus.watch` has anyway, so that
 a driver that hangs leaves out GPUs and holds nothing up. An agent that dies loses the stretch of
 time that is under way; the next one goes on.
 """
@@ -17,9 +17,9 @@ from sqlite_utils import Database
 from cxrlab import runner, use
 from cxrlab.backends import local
 from cxrlab.gpus import Reading
+from cxrlab.gpus.whose import is_gpu
 from cxrlab.lab import Lab
 from cxrlab.process_trees import Trees
-from cxrlab.whose import is_gpu
 from store import claims, intake, runs
 from store.runs import Run
 

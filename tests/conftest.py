@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from cxrlab import agent, refresh, runner, steering
+from cxrlab import agent, refresh, runner
 from cxrlab.backends import local
 from cxrlab.lab import Lab, make_lab
+from cxrlab.queueing import steering
 from store import runs
 from store.db import open_store, writing
 

@@ -10,7 +10,7 @@ from cxrlab import asked, completion
 from cxrlab.access import AsJson, opened
 
 if TYPE_CHECKING:
-    from cxrlab.comparison import Comparison
+    from cxrlab.comparing.comparison import Comparison
 
 
 def sides(ctx: typer.Context, incomplete: str) -> completion.Offer:
@@ -71,7 +71,8 @@ def compare(
     `p (Holm)` is corrected for the number of columns. The predictions that runs kept are read;
     nothing is trained or predicted anew.
     """
-    from cxrlab import comparison, comparison_page, console
+    from cxrlab import console
+    from cxrlab.comparing import comparison, comparison_page
     from cxrlab.errors import unknown_name
     from trainers.catalog import TASKS
 
@@ -98,7 +99,7 @@ def facts(found: Comparison) -> dict[str, Any]:
     """Return a comparison as `--json` gives it: shares in [0, 1], differences A less B."""
     from dataclasses import asdict
 
-    from cxrlab import verdicts
+    from cxrlab.comparing import verdicts
     from trainers import metrics
 
     rows = [

@@ -13,7 +13,7 @@ from cxrlab import completion
 from cxrlab.access import AsJson, lab_of
 
 if TYPE_CHECKING:
-    from cxrlab import datasets
+    from cxrlab.assets import datasets
     from cxrlab.lab import Lab
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
@@ -27,7 +27,8 @@ def data() -> None:
 @app.command("list")
 def list_sets(ctx: typer.Context, as_json: AsJson = False) -> None:
     """List the data sets that methods and tasks read, and where the lab says they lie."""
-    from cxrlab import console, datasets
+    from cxrlab import console
+    from cxrlab.assets import datasets
 
     lab = lab_of(ctx)
     found = [datasets.facts(lab, name) for name in catalog_names()]
@@ -83,7 +84,8 @@ def check_sets(
     Where all sets are checked, those to test on are compared with the one to pre-train on as well:
     the same pixels, near copies, the same patients. Exits with 1 where there are faults.
     """
-    from cxrlab import console, datasets
+    from cxrlab import console
+    from cxrlab.assets import datasets
     from trainers import catalog
 
     places = places_to_check(ctx, names or [], root)
@@ -115,7 +117,7 @@ def checked_one(name: str, place: Path, *, hashes: Path | None, alone: bool) -> 
     Raises:
         CxrlabError: it cannot be read, and is the only one.
     """
-    from cxrlab import datasets
+    from cxrlab.assets import datasets
     from cxrlab.errors import BadInput, NotFound
 
     try:
@@ -156,7 +158,7 @@ def sets_to_compare(ctx: typer.Context, *, asked: bool | None, named: bool) -> b
 
 def note_version(ctx: typer.Context, name: str, report: dict[str, Any]) -> None:
     """Remember what a check found, and add to its notes what is wrong with version or copy."""
-    from cxrlab import copies, versions
+    from cxrlab.assets import copies, versions
 
     lab = lab_of(ctx)
     wrong = versions.note(lab, name, report["facts"])
@@ -204,7 +206,8 @@ def places_to_check(
 
 def tell_report(report: dict[str, Any]) -> None:
     """Print what a check found."""
-    from cxrlab import console, data_report
+    from cxrlab import console
+    from cxrlab.assets import data_report
 
     columns = console.width() if sys.stdout.isatty() else _ENDLESS  # who greps wants whole lines
     for line in data_report.lines(report, columns=columns):
@@ -275,8 +278,9 @@ def prepare_set(
     May be stopped at any time: called again, it does what is missing. Runs launched later read the
     copy as long as the tables it was made from have not changed.
     """
-    from cxrlab import console, datasets, text
-    from cxrlab.meter import meter
+    from cxrlab import console, text
+    from cxrlab.assets import datasets
+    from cxrlab.progress.meter import meter
     from cxrlab.settings import cores
 
     lab = set_to_prepare(ctx, name, root)
@@ -328,7 +332,8 @@ def tell_prepared(
     lab: Lab, name: str, made: dict[str, Any], *, folder: Path, elsewhere: bool, as_json: bool
 ) -> None:
     """Remember what was prepared, and say what to do where runs will not find it."""
-    from cxrlab import console, versions
+    from cxrlab import console
+    from cxrlab.assets import versions
 
     if as_json:
         console.facts(made | {"folder": str(folder)})
@@ -362,8 +367,9 @@ def generate_sets(
     as_json: AsJson = False,
 ) -> None:
     """Make data sets of phantom radiographs, in the layouts of the real ones."""
-    from cxrlab import console, datasets
-    from cxrlab.meter import meter
+    from cxrlab import console
+    from cxrlab.assets import datasets
+    from cxrlab.progress.meter import meter
 
     lab = lab_of(ctx) if folder is None or use else None
     out = (

@@ -168,7 +168,7 @@ def forecast(lab: Lab, *, count: int) -> str:
 
 def methods_here(lab: Lab) -> list[str]:
     """Return the methods that the demo runs: those that need no file that a person has to fetch."""
-    from cxrlab import weights
+    from cxrlab.assets import weights
     from trainers.catalog import main_methods
 
     methods = main_methods()  # a variant costs what its method costs, and would show little more
@@ -192,7 +192,8 @@ def wants(lab: Lab) -> list[tuple[str, str, int | None]]:
 
 def tell_left_out(lab: Lab) -> None:
     """Say which methods are left out because their published weights are not there."""
-    from cxrlab import console, weights
+    from cxrlab import console
+    from cxrlab.assets import weights
     from trainers.catalog import main_methods
 
     lacking = weights.lacking(lab, main_methods())
@@ -212,8 +213,8 @@ def generated(lab: Lab) -> bool:
 
 def with_data(lab: Lab, *, count: int, image_px: int) -> Lab:
     """Return the lab with data, generated where they are missing or unfinished."""
-    from cxrlab import datasets
-    from cxrlab.meter import meter
+    from cxrlab.assets import datasets
+    from cxrlab.progress.meter import meter
 
     out = data_folder(lab)
     if not generated(lab):
@@ -230,7 +231,9 @@ def with_data(lab: Lab, *, count: int, image_px: int) -> Lab:
 
 def run_everything(lab: Lab, db: Database) -> list[Run]:
     """Queue every run that is not finished, wait for all of them, and return them."""
-    from cxrlab import agent, console, launch, plan, steering, waiting
+    from cxrlab import agent, console, launch, plan
+    from cxrlab.progress import waiting
+    from cxrlab.queueing import steering
     from store import runs
     from trainers.catalog import METHODS
 
@@ -248,11 +251,12 @@ def run_everything(lab: Lab, db: Database) -> list[Run]:
 
 def tell_end(lab: Lab, db: Database, found: list[Run], shown: str) -> None:
     """Print the grid, write it as Markdown, and say what to type next, or what went wrong."""
-    from cxrlab import console, waiting
-    from cxrlab.cells import read_grid
+    from cxrlab import console
     from cxrlab.exports import files, plain
     from cxrlab.exports.layout import arranged
     from cxrlab.exports.markdown import markdown
+    from cxrlab.grid.cells import read_grid
+    from cxrlab.progress import waiting
 
     grid = read_grid(db, lab.settings.grid)
     for line in plain.page(grid, columns=console.width()):

@@ -91,8 +91,8 @@ def export(
     digit; `cxrlab import table` reads them in another lab.
     """
     from cxrlab import console
-    from cxrlab.cells import grid_settings
     from cxrlab.exports import forms, of_lab
+    from cxrlab.grid.cells import grid_settings
 
     chosen = forms.Form(form.value)
     as_notebook = style is Style.notebook

@@ -28,7 +28,7 @@ from cxrlab.asked import (
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-    from cxrlab.outlook import Outlook
+    from cxrlab.filling.outlook import Outlook
 
 HANDFUL = 5
 """So many runs are queued without being asked about."""
@@ -63,10 +63,12 @@ def fill(
     launched; what is said of GPUs and machines is for new ones. What waits, runs or has succeeded
     is never queued again.
     """
-    from cxrlab import agent, console, filling, outlook
+    from cxrlab import agent, console
     from cxrlab import launch as launching
     from cxrlab.exports import launched as telling
     from cxrlab.exports import outlook as told
+    from cxrlab.filling import outlook
+    from cxrlab.filling import set_going as filling
 
     with opened(ctx, changes=True) as (lab, db):
         asked = part_of_grid(

@@ -41,8 +41,9 @@ def forecast(
     Times are measured: of finished runs of the recipe, else of its step at another share of the
     labels. What has never been measured is listed apart, and is in no sum.
     """
-    from cxrlab import console, outlook
+    from cxrlab import console
     from cxrlab.exports import outlook as telling
+    from cxrlab.filling import outlook
 
     with opened(ctx) as (lab, db):
         asked = part_of_grid(

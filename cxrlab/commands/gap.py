@@ -10,7 +10,7 @@ from cxrlab import completion
 from cxrlab.access import AsJson, opened
 
 if TYPE_CHECKING:
-    from cxrlab.gap import Gap
+    from cxrlab.comparing.gap import Gap
 
 
 def gap(
@@ -36,9 +36,10 @@ def gap(
     architecture, normalisation, objective, batch and learning rate, schedule, optimiser,
     augmentation. That order is fixed and the same for all; nothing is proved by it.
     """
-    from cxrlab import console, gap_page
+    from cxrlab import console
+    from cxrlab.comparing import gap_page
+    from cxrlab.comparing.gap import gaps
     from cxrlab.errors import unknown_name
-    from cxrlab.gap import gaps
     from trainers.catalog import METHODS
 
     for name in method or ():

@@ -12,15 +12,16 @@ from cxrlab.access import AsJson, lab_of
 
 if TYPE_CHECKING:
     from cxrlab.gpus import Reading
-    from cxrlab.whose import Card, Sight
+    from cxrlab.gpus.whose import Card, Sight
 
 HEAD = ("gpu", "name", "memory", "busy", "temp", "power", "whose")
 
 
 def gpus(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Show each GPU: memory, load, temperature, and whose it is: a run's, another user's, free."""
-    from cxrlab import console, gpu_words
+    from cxrlab import console
     from cxrlab.gpus import read_gpus
+    from cxrlab.gpus import words as gpu_words
 
     sight = look(ctx, read_gpus())
     if as_json:
@@ -48,8 +49,9 @@ def gpus(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 def look(ctx: typer.Context, reading: Reading) -> Sight:
     """Return what a reading shows; outside a lab without its runs."""
-    from cxrlab import gpu_watch, ownership
+    from cxrlab import ownership
     from cxrlab.errors import NotFound
+    from cxrlab.gpus import watch as gpu_watch
     from cxrlab.lab import Lab
     from cxrlab.settings import Settings
     from store import claims
@@ -87,8 +89,8 @@ def facts(card: Card) -> dict[str, Any]:
 
 def row(card: Card) -> list[str]:
     """Return the texts of one GPU."""
-    from cxrlab import gpu_words
     from cxrlab.gpus import me
+    from cxrlab.gpus import words as gpu_words
     from cxrlab.harmless import harmless
 
     owner = harmless(gpu_words.owner(card, me=me()))

@@ -41,9 +41,9 @@ def grid(
     brackets; or the state of the run that will fill it.
     """
     from cxrlab import console
-    from cxrlab.cells import grid_settings, read_grid
     from cxrlab.exports import facts
     from cxrlab.exports.plain import page
+    from cxrlab.grid.cells import grid_settings, read_grid
 
     with opened(ctx) as (lab, db):
         chosen = grid_settings(lab.settings.grid, method, [*(task or ()), *(columns or ())])

@@ -85,8 +85,8 @@ def predictions(
     """
     from cxrlab import console, text
     from cxrlab.exports import facts
+    from cxrlab.grid.published import refuse_other_metric
     from cxrlab.imports.predictions import bring_in
-    from cxrlab.published import refuse_other_metric
     from store import results
     from trainers import metrics
 

@@ -165,7 +165,8 @@ def launch(
 
 def waited_for(lab: Lab, db: Database, ids: list[str]) -> bool:
     """Wait for runs, tell which did not succeed, and return whether all did."""
-    from cxrlab import console, waiting
+    from cxrlab import console
+    from cxrlab.progress import waiting
 
     try:
         found = waiting.wait(lab, db, ids)
@@ -179,7 +180,8 @@ def waited_for(lab: Lab, db: Database, ids: list[str]) -> bool:
 
 def tell_copy(lab: Lab, plan: Plan) -> None:
     """Say which prepared copy pre-training will read, or that one is there and is not used."""
-    from cxrlab import console, copies
+    from cxrlab import console
+    from cxrlab.assets import copies
     from trainers import catalog
 
     if any(step.task == catalog.PRETRAIN for step in plan.steps):

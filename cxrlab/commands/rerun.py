@@ -68,9 +68,10 @@ def rerun(
     Its numbers are compared bit for bit. Where they differ, what else is different is told:
     settings, code, versions, machine, data. A CPU gives the same; a GPU need not.
     """
-    from cxrlab import agent, console, disk, rerunning
+    from cxrlab import agent, console, rerunning
     from cxrlab.errors import Usage
     from cxrlab.exports import facts
+    from cxrlab.queueing import disk
 
     if other is not None and not compare:
         raise Usage(f"`{other}`: only `--compare` takes a second run")
@@ -118,7 +119,7 @@ def rerun(
 
 def words_on(first: Run, new: NewRun) -> list[str]:
     """Return what is to be known before numbers are compared."""
-    from cxrlab import frozen
+    from cxrlab.code import frozen
 
     code = frozen.facts(Path(first.folder))
     found = []

@@ -22,9 +22,10 @@ def resume(
 
     They execute the code that they were queued with, whatever has been edited since.
     """
-    from cxrlab import agent, console, steering, text
+    from cxrlab import agent, console, text
     from cxrlab.commands.launch import waited_for
     from cxrlab.exports import facts
+    from cxrlab.queueing import steering
 
     with opened(ctx, changes=True) as (lab, db):
         queued = [steering.resume(lab, db, run, fresh_code=fresh_code) for run in named(db, runs)]

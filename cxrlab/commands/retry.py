@@ -24,9 +24,10 @@ def retry(
 
     They execute the code that they were queued with; `--fresh-code` brings a mended trainer in.
     """
-    from cxrlab import agent, console, putting_back, steering, text
+    from cxrlab import agent, console, putting_back, text
     from cxrlab.commands.launch import waited_for
     from cxrlab.exports import facts
+    from cxrlab.queueing import steering
 
     with opened(ctx, changes=True) as (lab, db):
         if on_oom is not None:

@@ -24,8 +24,9 @@ def rm(
 
     A run that is under way has to be stopped first; one that others start from stays.
     """
-    from cxrlab import console, steering
+    from cxrlab import console
     from cxrlab.exports import facts
+    from cxrlab.queueing import steering
 
     with opened(ctx, changes=True) as (lab, db):
         doomed = named(db, runs)

@@ -77,7 +77,8 @@ def show_cell(ctx: typer.Context, name: str, *, as_json: bool) -> None:
 
 def described(lab: Lab, db: Database, run: Run) -> dict[str, Any]:
     """Return all that is known of a run, as `--json` gives it."""
-    from cxrlab import advice, cloning, descent, frozen, lagging, restricted, use_words, worktree
+    from cxrlab import advice, cloning, descent, lagging, restricted, use_words
+    from cxrlab.code import frozen, worktree
     from cxrlab.exports import facts
     from store import artifacts, jobs, notes, results, tags, use
     from trainers import metrics

@@ -24,8 +24,9 @@ def stop(
 
     A run that waits never starts. Stopping one that is stopped already does nothing.
     """
-    from cxrlab import console, steering, text
+    from cxrlab import console, text
     from cxrlab.exports import facts
+    from cxrlab.queueing import steering
 
     with opened(ctx, changes=True) as (lab, db):
         ended = []

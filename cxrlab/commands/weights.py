@@ -11,8 +11,8 @@ import typer
 from cxrlab.access import AsJson, lab_of
 
 if TYPE_CHECKING:
+    from cxrlab.assets.weights import Fetched, Published
     from cxrlab.lab import Lab
-    from cxrlab.weights import Fetched, Published
 
 OF_A_RUN = ("method", "task", "ratio", "preset")
 """What is told of the run that wrote a file."""
@@ -27,7 +27,7 @@ def weights() -> None:
 
 def names(incomplete: str) -> list[tuple[str, str]]:
     """Return the published weights that begin so, for the shell."""
-    from cxrlab.weights import read_table
+    from cxrlab.assets.weights import read_table
 
     return [(n, row.title) for n, row in read_table().items() if n.startswith(incomplete)]
 
@@ -39,7 +39,7 @@ def list_weights(ctx: typer.Context, as_json: AsJson = False) -> None:
     A SHA-256 is shown of files that `fetch` has brought.
     """
     from cxrlab import console, text
-    from cxrlab.weights import held
+    from cxrlab.assets.weights import held
 
     found = held(lab_of(ctx))
     if as_json:
@@ -93,9 +93,9 @@ def fetch_weights(
     first fetch records the SHA-256 in `pretrained/SHA256SUMS`, and later ones must agree with it.
     """
     from cxrlab import console
-    from cxrlab import weights as known
+    from cxrlab.assets import weights as known
     from cxrlab.errors import Usage
-    from cxrlab.meter import byte_meter
+    from cxrlab.progress.meter import byte_meter
 
     if sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise Usage(f"`--sha256 {sha256}` is no SHA-256", "it has 64 hexadecimal digits")
@@ -126,7 +126,7 @@ def facts_of(wanted: Published, fetched: Fetched) -> dict[str, Any]:
 def tell_fetched(lab: Lab, wanted: Published, fetched: Fetched, *, sure: bool) -> None:
     """Print what is there now, and how far it is known to be the publisher's file."""
     from cxrlab import console, text
-    from cxrlab.weights import SUMS
+    from cxrlab.assets.weights import SUMS
 
     size = text.size(fetched.path.stat().st_size)
     there = "" if fetched.new else ", is there already"
@@ -159,7 +159,7 @@ def inspect_weights(
     It is read without running any code in it; a file that asks for that is refused (exit 4).
     """
     from cxrlab import console
-    from cxrlab import weights as known
+    from cxrlab.assets import weights as known
 
     told = known.inspect(path_of(ctx, file))
     if not tensors:
@@ -177,8 +177,8 @@ def path_of(ctx: typer.Context, word: str) -> Path:
     Raises:
         NotFound: it is a name of the table, and the lab does not have the file.
     """
+    from cxrlab.assets.weights import read_table
     from cxrlab.errors import NotFound
-    from cxrlab.weights import read_table
 
     path, row = Path(word).expanduser(), read_table().get(word)
     if path.is_file() or row is None:

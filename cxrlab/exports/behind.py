@@ -7,7 +7,7 @@ from typing import Any
 from cxrlab import console, text
 from cxrlab.behind import Behind, Candidate, Member
 from cxrlab.exports import facts
-from cxrlab.remarks import where
+from cxrlab.grid.remarks import where
 from store.notebook import Number
 
 _DIGEST = 12

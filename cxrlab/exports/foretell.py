@@ -14,9 +14,10 @@ from typing import Any, Literal, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import console, correlation, text
+from cxrlab import console, text
 from cxrlab.chart import Chart, Panel, Series
-from cxrlab.correlation import Rho
+from cxrlab.comparing import correlation
+from cxrlab.comparing.correlation import Rho
 from cxrlab.errors import unknown_name
 from store import offspring
 from store.offspring import Offspring

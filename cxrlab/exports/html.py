@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
-from cxrlab import console, ranking
+from cxrlab import console
 from cxrlab.exports.layout import Entry, Layout, Line
 from cxrlab.exports.spans import spans
 from cxrlab.exports.words import say
+from cxrlab.grid import ranking
 
 _CODES = {"en": "en", "zh": "zh-Hans"}
 _LONG = 24

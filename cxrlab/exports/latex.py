@@ -11,10 +11,11 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from cxrlab import console, ranking
+from cxrlab import console
 from cxrlab.exports.layout import Entry, Head, Layout
 from cxrlab.exports.spans import spans
 from cxrlab.exports.words import say
+from cxrlab.grid import ranking
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

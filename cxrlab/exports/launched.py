@@ -8,11 +8,14 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from cxrlab import console, disk, gpu_memory, gpu_words, naming, text
+from cxrlab import console, naming, text
 from cxrlab.access import what
 from cxrlab.exports import facts
+from cxrlab.gpus import memory as gpu_memory
+from cxrlab.gpus import words as gpu_words
 from cxrlab.lab import Lab
 from cxrlab.launch import Launched, Prepared
+from cxrlab.queueing import disk
 from store import runs
 
 
@@ -65,7 +68,7 @@ def scripts(lab: Lab, prepared: Sequence[Prepared]) -> dict[str, str]:
 
     Runs that differ in their seed share one. Only ids are others when they are queued.
     """
-    from cxrlab import sbatch
+    from cxrlab.backends import sbatch
 
     together: dict[Any, list[runs.NewRun]] = {}
     for one in prepared:

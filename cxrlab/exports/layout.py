@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cxrlab import grid, ranking, text
+from cxrlab import grid, text
 from cxrlab.columns import Column
 from cxrlab.exports.words import Lang, say, told
-from cxrlab.grid import UNDER_WAY, Cell, Grid, Row
+from cxrlab.grid import UNDER_WAY, Cell, Grid, Row, ranking
 from cxrlab.harmless import harmless
 from trainers.catalog import PRETRAIN
 

@@ -10,9 +10,9 @@ import io
 import json
 from typing import Any
 
-from cxrlab import ranking
 from cxrlab.exports import facts
 from cxrlab.exports.layout import Entry, Layout
+from cxrlab.grid import ranking
 from cxrlab.tabular import FORM, VERSION, written
 
 KEYS = (

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cxrlab import console, ranking
+from cxrlab import console
 from cxrlab.exports.layout import Entry, Layout
 from cxrlab.exports.words import say
+from cxrlab.grid import ranking
 
 
 def markdown(layout: Layout) -> str:

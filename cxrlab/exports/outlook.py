@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cxrlab import console, forecast, text
+from cxrlab import console, text
 from cxrlab.access import what
-from cxrlab.forecast import Job
-from cxrlab.lacking import LeftOut
-from cxrlab.outlook import Outlook
+from cxrlab.filling import forecast
+from cxrlab.filling.forecast import Job
+from cxrlab.filling.lacking import LeftOut
+from cxrlab.filling.outlook import Outlook
 
 HEAD = ("", "run", "state", "takes", "GPU-h", "done in", "because")
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cxrlab import console, text
 from cxrlab.grid import Cell, Grid, Row
-from cxrlab.remarks import notes
+from cxrlab.grid.remarks import notes
 from trainers.catalog import PRETRAIN
 
 

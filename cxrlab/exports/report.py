@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import grid, ranking, text
-from cxrlab.cells import read_grid
+from cxrlab import grid, text
 from cxrlab.exports import layout, report_runs, spans, thumbnails
 from cxrlab.exports.report_words import WORDS
 from cxrlab.exports.words import Lang
+from cxrlab.grid import ranking
+from cxrlab.grid.cells import read_grid
 from cxrlab.lab import Lab
 from store import notes, runs
 from trainers.catalog import METHODS, PRETRAIN

@@ -15,11 +15,12 @@ from openpyxl.comments import Comment
 from openpyxl.styles import Alignment, Border, Font, Side
 from openpyxl.utils import get_column_letter
 
-from cxrlab import console, ranking
+from cxrlab import console
 from cxrlab.exports import long
 from cxrlab.exports.layout import Entry, Layout
 from cxrlab.exports.spans import spans
 from cxrlab.exports.words import say
+from cxrlab.grid import ranking
 from cxrlab.tabular import joined
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from sqlite_utils import Database
 
 from cxrlab.errors import BadInput, NotFound
+from cxrlab.grid.published import read_published
 from cxrlab.imports import heads, html_tables, launch_line, notebook_table, prose
 from cxrlab.imports.prose import Unread
-from cxrlab.published import read_published
 from store import notebook as registry
 from store import notes
 from store.db import writing

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from cxrlab import text
 from cxrlab.errors import nearest
+from cxrlab.grid.published import Paper
 from cxrlab.imports import figures, heads
 from cxrlab.imports.html_tables import Place, Table
 from cxrlab.imports.prose import Unread
-from cxrlab.published import Paper
 from store.notebook import Number, Row
 from trainers.catalog import METHODS, PRETRAIN
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import digests, programs, runner
+from cxrlab import programs, runner
+from cxrlab.assets import digests
 from cxrlab.errors import NotFound, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab

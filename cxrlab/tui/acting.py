@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import agent, steering, text
+from cxrlab import agent, text
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
+from cxrlab.queueing import steering
 from cxrlab.tui import telling, words
 from cxrlab.tui.words import tr
 from store import runs

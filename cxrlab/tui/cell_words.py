@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from cxrlab import grid, ranking, text
+from cxrlab import grid, text
+from cxrlab.grid import ranking
 from cxrlab.harmless import harmless
 from cxrlab.tui import sentences, words
 from cxrlab.tui.widgets.table import Part

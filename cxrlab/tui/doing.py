@@ -13,10 +13,11 @@ from sqlite_utils import Database
 from textual import on
 from textual.app import App
 
-from cxrlab import agent, steering
+from cxrlab import agent
 from cxrlab.errors import CxrlabError
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
+from cxrlab.queueing import steering
 from cxrlab.tui import acting, errands, lists, messages, reading, sentences, telling, words
 from cxrlab.tui.screens.choose import Choose
 from cxrlab.tui.screens.errand import ErrandScreen

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cxrlab.gpus.whose import Card, Word
 from cxrlab.harmless import harmless
 from cxrlab.tui.words import tr
-from cxrlab.whose import Card, Word
 
 COUNTED: dict[Word, str] = {
     "ours": "ours",

@@ -10,10 +10,10 @@ from textual.message import Message
 
 from cxrlab import launch
 from cxrlab.gpus import Reading
+from cxrlab.gpus.whose import Card
 from cxrlab.grid import Cell
 from cxrlab.lab import Lab
 from cxrlab.tui.errands import Errand
-from cxrlab.whose import Card
 from store.notes import Entry
 from store.runs import Run
 

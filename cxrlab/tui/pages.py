@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cxrlab import behind, comparison, comparison_page, gap, gap_page, grid
+from cxrlab import behind, grid
 from cxrlab.columns import Column
+from cxrlab.comparing import comparison, comparison_page, gap, gap_page
 from cxrlab.exports import behind as behind_page
 from cxrlab.lab import Lab
 from cxrlab.tui import reading

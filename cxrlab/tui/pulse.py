@@ -15,10 +15,11 @@ from pathlib import Path
 from sqlite_utils import Database
 from textual.message import Message
 
-from cxrlab import gpu_watch, ownership
+from cxrlab import ownership
 from cxrlab.agent import carry_on
 from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
+from cxrlab.gpus import watch as gpu_watch
 from cxrlab.lab import Lab, find_lab
 from cxrlab.refresh import refresh
 from cxrlab.tui.messages import (

@@ -17,20 +17,20 @@ from sqlite_utils import Database
 from cxrlab import (
     advice,
     behind,
-    cells,
     cloning,
     grid,
     indexing,
     ownership,
-    presets,
     restricted,
     tagging,
     use_words,
-    weights,
 )
+from cxrlab.assets import weights
 from cxrlab.behind import Member
+from cxrlab.comparing import presets
 from cxrlab.errors import NotFound
 from cxrlab.exports.notebook import settings_for as as_notebook
+from cxrlab.grid import cells
 from cxrlab.lab import Lab
 from cxrlab.tui import grouping, remembered, words
 from cxrlab.tui.grouping import Group

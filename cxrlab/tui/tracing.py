@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from sqlite_utils import Database
 
-from cxrlab import cloning, descent, weights
+from cxrlab import cloning, descent
+from cxrlab.assets import weights
 from cxrlab.lab import Lab
 from cxrlab.tui import cell_words, reading
 from store import artifacts, cells, claims, points, results, runs

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from cxrlab import agent, launch, plan, refresh, runner, steering
+from cxrlab import agent, launch, plan, refresh, runner
 from cxrlab.backends import local
 from cxrlab.lab import Lab
+from cxrlab.queueing import steering
 from store import claims, runs
 
 Make = Callable[..., runs.Run]

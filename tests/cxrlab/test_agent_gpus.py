@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from cxrlab import agent, gpu_watch, launch, outlook
+from cxrlab import agent, launch
+from cxrlab.filling import outlook
 from cxrlab.gpus import Reading
+from cxrlab.gpus import watch as gpu_watch
 from cxrlab.lab import Lab, find_lab
 from store import claims, intake, runs
 

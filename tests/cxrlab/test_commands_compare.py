@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, verdicts
+from cxrlab import cli
+from cxrlab.comparing import verdicts
+from cxrlab.comparing.verdicts import Compared, SideScore, Test
 from cxrlab.lab import Lab
-from cxrlab.verdicts import Compared, SideScore, Test
 from store import intake, runs
 from trainers.events import EventLog
 

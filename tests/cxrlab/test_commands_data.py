@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import checkup, cli, data_report
+from cxrlab import checkup, cli
+from cxrlab.assets import data_report
 from cxrlab.lab import Lab, make_lab
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import agent, cli, datasets, runner
+from cxrlab import agent, cli, runner
+from cxrlab.assets import datasets
 from cxrlab.commands import demo
 from cxrlab.lab import Lab, find_lab, make_lab, set_data_root
 from store import runs

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from cxrlab import cli, copies, programs, versions
+from cxrlab import cli, programs
+from cxrlab.assets import copies, versions
 from cxrlab.errors import BadInput
 from cxrlab.lab import Lab, make_lab
 from cxrlab.plan import Step

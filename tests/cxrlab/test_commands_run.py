@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, steering
+from cxrlab import cli
 from cxrlab.agent import Agent
 from cxrlab.lab import Lab, find_lab
+from cxrlab.queueing import steering
 from store import points, queue, results, runs
 
 PROGRAM = """

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, download, meter, weights
+from cxrlab import cli
+from cxrlab.assets import download, weights
 from cxrlab.lab import Lab
+from cxrlab.progress import meter
 from trainers.catalog import METHODS
 
 CONTENT = Random(0).randbytes(300_000)

@@ -13,7 +13,8 @@ from PIL import Image
 from scipy import stats
 from typer.testing import CliRunner
 
-from cxrlab import cli, correlation
+from cxrlab import cli
+from cxrlab.comparing import correlation
 from cxrlab.lab import Lab
 from store import intake, runs
 

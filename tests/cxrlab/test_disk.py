@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import agent, cli, disk, runner
+from cxrlab import agent, cli, runner
 from cxrlab.lab import Lab
+from cxrlab.queueing import disk
 from store import runs
 
 GIB = 2**30

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cxrlab import download
-from cxrlab.digests import Digests
+from cxrlab.assets import download
+from cxrlab.assets.digests import Digests
 from cxrlab.errors import BadInput, CxrlabError, NotFound, Usage
 
 CONTENT = random.Random(0).randbytes(700_001)  # the same in every process of a test run

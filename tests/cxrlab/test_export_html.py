@@ -10,7 +10,7 @@ from cxrlab import columns, grid
 from cxrlab.exports.html import STYLE, fragment, page
 from cxrlab.exports.layout import Layout, arranged
 from cxrlab.exports.words import Lang
-from cxrlab.published import read_published
+from cxrlab.grid.published import read_published
 from store.cells import Group
 from trainers.catalog import METHODS
 

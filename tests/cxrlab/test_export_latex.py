@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cxrlab import columns, grid
 from cxrlab.exports.latex import escape, table
 from cxrlab.exports.layout import Layout, arranged
-from cxrlab.published import read_published
+from cxrlab.grid.published import read_published
 from store.cells import Group
 from trainers.catalog import METHODS
 

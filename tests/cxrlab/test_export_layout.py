@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from cxrlab import columns, stale
+from cxrlab import columns
 from cxrlab.exports.layout import Entry, arranged
 from cxrlab.exports.words import LANGUAGES, WORDS, say, told
-from cxrlab.grid import FOREIGN, TEST_SPLIT, TRAIN_LIST, Cell, Grid, Row, build
+from cxrlab.grid import FOREIGN, TEST_SPLIT, TRAIN_LIST, Cell, Grid, Row, build, stale
+from cxrlab.grid.remarks import notes
 from cxrlab.imports import figures, heads
-from cxrlab.remarks import notes
 from store.cells import Encoder, Group
 from store.finished import Start
 from store.notebook import Number

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from cxrlab.cells import read_grid
 from cxrlab.exports import notebook as exported
 from cxrlab.grid import Cell
+from cxrlab.grid.cells import read_grid
 from cxrlab.imports import notebook as imported
 from cxrlab.settings import GridSettings
 from store import intake, notebook, runs

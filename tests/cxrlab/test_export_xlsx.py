@@ -11,7 +11,7 @@ from cxrlab.exports.layout import Layout, arranged
 from cxrlab.exports.long import KEYS
 from cxrlab.exports.words import Lang
 from cxrlab.exports.xlsx import workbook
-from cxrlab.published import read_published
+from cxrlab.grid.published import read_published
 from store.cells import Group
 from trainers.catalog import METHODS
 

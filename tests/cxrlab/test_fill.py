@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import agent, cli, job, outlook
+from cxrlab import agent, cli
 from cxrlab import plan as plans
 from cxrlab.asked import Asked
+from cxrlab.backends import job
 from cxrlab.commands import fill as command
+from cxrlab.filling import outlook
 from cxrlab.lab import Lab
 from store import mending, queue, runs
 from trainers.catalog import PRETRAIN

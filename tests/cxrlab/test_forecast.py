@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from cxrlab import cli, forecast, schedule
-from cxrlab.forecast import Job
+from cxrlab import cli
+from cxrlab.filling import forecast, schedule
+from cxrlab.filling.forecast import Job
 from cxrlab.lab import Lab
 from store import intake, runs, work
 from store.work import Spent

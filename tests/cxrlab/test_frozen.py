@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, frozen, launch, plan, runner, steering
+from cxrlab import cli, launch, plan, runner
+from cxrlab.code import frozen
 from cxrlab.errors import NotFound
 from cxrlab.lab import Lab, find_lab
+from cxrlab.queueing import steering
 from store import runs
 from trainers import commit, source
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, differences, gap
-from cxrlab.differences import TOPIC_OF, TOPICS, Difference
-from cxrlab.gap_page import page
+from cxrlab import cli
+from cxrlab.comparing import differences, gap
+from cxrlab.comparing.differences import TOPIC_OF, TOPICS, Difference
+from cxrlab.comparing.gap_page import page
 from cxrlab.lab import Lab, make_lab
 from store import intake, runs
 from store.db import open_store
@@ -289,7 +290,7 @@ def test_files_are_called_by_their_published_names():
 
 
 def test_every_recipe_of_a_paper_names_a_method_and_known_weights():
-    from cxrlab import weights
+    from cxrlab.assets import weights
     from trainers.catalog import METHODS, TASKS
 
     recipes, lists = gap.read_recipes()

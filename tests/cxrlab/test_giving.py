@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cxrlab import giving, whose
-from cxrlab.gpu_memory import Demand
-from cxrlab.gpus import Gpu
+from cxrlab.gpus import Gpu, whose
+from cxrlab.gpus.memory import Demand
+from cxrlab.queueing import giving
 from cxrlab.settings import GpuSettings
 from store.claims import Claim
 from store.runs import Run

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cxrlab import gpu_watch, whose
-from cxrlab.gpus import Gpu, GpuProcess, Reading
+from cxrlab.gpus import Gpu, GpuProcess, Reading, whose
+from cxrlab.gpus import watch as gpu_watch
 from cxrlab.lab import Lab
 from cxrlab.settings import GpuSettings, LaunchSettings
 from store.claims import Claim

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from cxrlab import columns, grid
-from cxrlab.cells import grid_settings, read_grid
 from cxrlab.errors import BadInput, NotFound, Usage
 from cxrlab.exports import facts
-from cxrlab.published import Paper, read_published
-from cxrlab.remarks import notes
+from cxrlab.grid.cells import grid_settings, read_grid
+from cxrlab.grid.published import Paper, read_published
+from cxrlab.grid.remarks import notes
 from cxrlab.settings import GridSettings
 from store import runs
 from store.cells import Group, OpenRun

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, columns, lab, remarks
-from cxrlab.cells import grid_settings, read_grid
+from cxrlab import cli, columns, lab
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.exports import facts
 from cxrlab.exports.layout import arranged
 from cxrlab.exports.markdown import markdown
 from cxrlab.exports.plain import page
+from cxrlab.grid import remarks
+from cxrlab.grid.cells import grid_settings, read_grid
 from cxrlab.settings import GridSettings
 from store import intake, runs
 from trainers import catalog, metrics

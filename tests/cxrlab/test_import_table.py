@@ -15,8 +15,8 @@ from cxrlab.errors import BadInput, CxrlabError, NotFound
 from cxrlab.exports import forms
 from cxrlab.exports.layout import arranged
 from cxrlab.exports.words import Lang
+from cxrlab.grid.published import Paper
 from cxrlab.imports import table
-from cxrlab.published import Paper
 from cxrlab.tabular import parted, text_of, written
 from store import notebook
 from store.cells import Group

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from cxrlab import launch, plan, refresh, steering
+from cxrlab import launch, plan, refresh
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.lab import Lab
+from cxrlab.queueing import steering
 from store import queue, runs
 from store.db import StoreError
 

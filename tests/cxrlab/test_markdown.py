@@ -10,7 +10,7 @@ from cxrlab.console import length
 from cxrlab.exports.layout import Layout, arranged
 from cxrlab.exports.markdown import escape, escape_prose, markdown
 from cxrlab.exports.words import Lang
-from cxrlab.published import read_published
+from cxrlab.grid.published import read_published
 from store.cells import Group
 from trainers.catalog import METHODS, TASKS
 

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import agent, cli, gpu_watch, marks, refresh, runner
+from cxrlab import agent, cli, marks, refresh, runner
 from cxrlab.backends import local
+from cxrlab.gpus import watch as gpu_watch
 from cxrlab.lab import make_lab
 from store import claims, runs
 from store.db import open_store

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, mending, putting_back, refresh, steering
+from cxrlab import cli, mending, putting_back, refresh
 from cxrlab.backends import local
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab, find_lab
+from cxrlab.queueing import steering
 from cxrlab.settings import LaunchSettings
 from cxrlab.states import OUT_OF_TIME, Verdict
 from store import mending as kept

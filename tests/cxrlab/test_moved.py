@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, moved, refresh, steering
+from cxrlab import cli, moved, refresh
 from cxrlab.backends import local
 from cxrlab.lab import Lab, find_lab
+from cxrlab.queueing import steering
 from store import home, queue, rebuild, runs
 from store.db import open_store, writing
 

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, steering
+from cxrlab import cli
 from cxrlab.lab import Lab
+from cxrlab.queueing import steering
 from cxrlab.tabular import written
 from store import runs, within
 from store.db import open_store

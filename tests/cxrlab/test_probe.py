@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cxrlab import gpus
-from cxrlab.probe import COMMAND, Probe, ProbeError
+from cxrlab.gpus.probe import COMMAND, Probe, ProbeError
 
 FAKE_PYNVML = """
 class NVMLError(Exception): pass

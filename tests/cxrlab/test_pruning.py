@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from cxrlab import cli, launch, pruning, steering
+from cxrlab import cli, launch, pruning
 from cxrlab.agent import Agent
 from cxrlab.errors import Usage
 from cxrlab.lab import Lab, find_lab, make_lab
+from cxrlab.queueing import steering
 from store import artifacts, cells, intake, rebuild, runs
 from store.db import open_store, writing
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrlab.grid import FOREIGN, TEST_SPLIT, Cell
-from cxrlab.ranking import ranks
+from cxrlab.grid.ranking import ranks
 
 
 def cell(value: float | None, **facts: Any) -> Cell:

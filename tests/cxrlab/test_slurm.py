@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrlab import agent, launch, plan, steering
+from cxrlab import agent, launch, plan
 from cxrlab.lab import Lab, find_lab
+from cxrlab.queueing import steering
 from store import queue, runs
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from cxrlab import refresh, starting, steering
+from cxrlab import refresh
 from cxrlab.backends import calls, squeue
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab, find_lab
-from cxrlab.submitting import Desk
+from cxrlab.queueing import starting, steering
+from cxrlab.queueing.submitting import Desk
 from store import jobs, queue, runs
 
 

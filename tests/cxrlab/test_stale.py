@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from cxrlab import grid, stale
-from cxrlab.cells import read_grid
+from cxrlab import grid
 from cxrlab.exports import facts
-from cxrlab.remarks import notes
+from cxrlab.grid import stale
+from cxrlab.grid.cells import read_grid
+from cxrlab.grid.remarks import notes
 from cxrlab.settings import GridSettings
 from store import intake, notebook, runs
 from store.cells import Encoder, Group

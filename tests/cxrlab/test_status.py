@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxrlab import status
-from cxrlab.grid import Cell
+from cxrlab.grid import Cell, status
 
 
 def cell(place: str, state: str = "succeeded", progress: float | None = None) -> Cell:

@@ -17,8 +17,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
-from cxrlab import agent, cli, gpu_watch, use, use_watch
+from cxrlab import agent, cli, use, use_watch
 from cxrlab.gpus import Gpu, GpuProcess, Reading
+from cxrlab.gpus import watch as gpu_watch
 from cxrlab.lab import Lab, make_lab
 from cxrlab.process_trees import Cost, Trees
 from store import claims, intake, points, runs

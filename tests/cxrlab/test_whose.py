@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cxrlab import whose
-from cxrlab.gpus import Gpu, GpuProcess, Reading
+from cxrlab.gpus import Gpu, GpuProcess, Reading, whose
 from cxrlab.settings import GpuSettings
 from store.claims import Claim
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import cli, worktree
+from cxrlab import cli
 from cxrlab.agent import Agent
+from cxrlab.code import worktree
 from cxrlab.lab import Lab
 from store import runs
 from trainers import copied

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from cxrlab.gpus import Gpu, GpuProcess, Reading
+from cxrlab.gpus.whose import Card, User
 from cxrlab.lab import Lab, find_lab
 from cxrlab.tui.history import History
 from cxrlab.tui.pulse import Rhythm
 from cxrlab.tui.screens import gpus as gpus_screen
 from cxrlab.tui.screens.gpus import GpusScreen, Place, detail_of, whose
 from cxrlab.tui.screens.run import RunScreen
-from cxrlab.whose import Card, User
 from store import claims
 from store.db import open_store
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from cxrlab.gpus import Gpu, GpuProcess, Reading
+from cxrlab.gpus.whose import Card, Word
 from cxrlab.lab import Lab
 from cxrlab.tui.messages import GpusRead
 from cxrlab.tui.widgets import strip
 from cxrlab.tui.widgets.strip import GpuStrip
-from cxrlab.whose import Card, Word
 
 NOBODY = Reading((), "no GPU is there", 0.0)
 

@@ -16,12 +16,15 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
-from cxrlab import agent, disk, filling, outlook
+from cxrlab import agent
 from cxrlab.asked import Asked
 from cxrlab.errors import CxrlabError
+from cxrlab.filling import outlook
+from cxrlab.filling import set_going as filling
+from cxrlab.filling.outlook import Outlook
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.outlook import Outlook
+from cxrlab.queueing import disk
 from cxrlab.settings import PRESETS
 from cxrlab.tui import answers, launching, reading, sentences
 from cxrlab.tui.answers import Manner

@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from cxrlab import text
 from cxrlab.gpus import Gpu
+from cxrlab.gpus.whose import Card
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.tui import sentences, telling, words
@@ -27,7 +28,6 @@ from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import QUIET_S, GpuStrip
 from cxrlab.tui.widgets.table import Column, Part, Row, Table
 from cxrlab.tui.words import tr
-from cxrlab.whose import Card
 
 WIDE = 134
 MOST_PROCESSES = 30

@@ -10,12 +10,12 @@ from textual.widget import Widget
 
 from cxrlab import text
 from cxrlab.gpus import Gpu
+from cxrlab.gpus.whose import Card
 from cxrlab.harmless import cut, harmless
 from cxrlab.tui import sentences
 from cxrlab.tui.gpu_signs import COUNTED, IN_SHORT, SIGNS, names
 from cxrlab.tui.messages import GpusRead
 from cxrlab.tui.words import counted, joined, tr
-from cxrlab.whose import Card
 
 QUIET_S = 10.0
 """After so long without an answer the probe is said to hang."""

@@ -1,0 +1,1 @@
+"""Which code does a run execute, and is it still that?"""

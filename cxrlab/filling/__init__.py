@@ -1,0 +1,1 @@
+"""What does the grid still lack, what would it take, and how is it set going?"""

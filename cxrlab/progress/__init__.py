@@ -1,0 +1,1 @@
+"""How is long work shown while somebody waits for it?"""

@@ -1,0 +1,1 @@
+"""How runs wait, start, stop and come back."""

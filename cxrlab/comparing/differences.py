@@ -57,7 +57,7 @@ TOPIC_OF = {name: topic for topic, names in _SETTINGS.items() for name in names.
 _BATCH = ("batch_size", "accum_iter", "lr", "blr")
 _NOT_COMPARED = frozenset(
     "program recipe method model task ratio preset seed output_dir resume device threads "
-    "num_workers micro_batch log_every save_every_s compile cache data_path pretrained "
+    "num_workers micro_batch log_every save_every_s keep_every compile cache data_path pretrained "
     "pretrained_sha256 "
     "encoder_recipe split_lists tokenizer text_model teacher condition_table chexbert_weights "
     "chexbert_words mean std".split()

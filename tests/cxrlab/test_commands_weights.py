@@ -183,7 +183,7 @@ def test_what_is_there_is_checked_and_not_fetched_again(lab: Lab, mirror: Any) -
 
 
 def test_two_fetches_at_once_lose_no_line_of_each_other(lab: Lab) -> None:
-    code = "import sys; from pathlib import Path; from cxrlab import weights\n" + (
+    code = "import sys; from pathlib import Path; from cxrlab.assets import weights\n" + (
         "for i in range(20): weights.record(Path(sys.argv[1]), f'{sys.argv[2]}{i}', 'ab' * 32)"
     )
     racers = [

@@ -171,8 +171,8 @@ def test_a_lab_that_was_moved_finds_its_code(lab: Lab, db: Any, tmp_path: Path) 
 
 def test_many_at_once_make_one_whole_copy(lab: Lab) -> None:
     code = (
-        "import sys; from pathlib import Path; from cxrlab import frozen; from cxrlab.lab import "
-        "find_lab; print(frozen.freeze(find_lab(Path(sys.argv[1]))).digest)"
+        "import sys; from pathlib import Path; from cxrlab.code import frozen; "
+        "from cxrlab.lab import find_lab; print(frozen.freeze(find_lab(Path(sys.argv[1]))).digest)"
     )
     racers = [
         subprocess.Popen(

@@ -16,7 +16,7 @@ import pytest
 from cxrlab import runner
 
 FAKE_TRAINER = Path(__file__).parents[1] / "fake_trainer.py"
-JOB = "import sys; from cxrlab import job; job.STILL_S = 2.0; sys.exit(job.main())"
+JOB = "import sys; from cxrlab.backends import job; job.STILL_S = 2.0; sys.exit(job.main())"
 Start = Callable[..., subprocess.Popen[bytes]]
 
 

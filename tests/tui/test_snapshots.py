@@ -199,12 +199,6 @@ def test_a_cell_that_is_marked_to_compare(
     assert looks_as_before(app, (80, 24), "down", "right", "right", "c", words=words)
 
 
-def test_the_commands_by_name(full_lab: Lab, make_app: Wait, looks_as_before: Wait) -> None:
-    words, first = ("Launch mrm siim",), ("▶ 1",)
-    keys = ("ctrl+p", *"mrm")
-    assert looks_as_before(make_app(full_lab), (80, 24), *keys, words=words, first=first)
-
-
 @pytest.mark.parametrize("theme", [themes.CONTRAST, themes.COLOUR_BLIND], ids=lambda t: t.name)
 def test_the_grid_in_another_theme(
     full_lab: Lab, make_app: Wait, looks_as_before: Wait, theme: Any

@@ -26,10 +26,10 @@ def settle(lab: Lab, db: Database) -> str:
         What was done, in a sentence; empty where there was nothing to do.
     """
     here, was = str(lab.root), home.root_of(db)
+    if not was:  # a registry that was made before this was remembered
+        was = home.told_by_runs(db) or here
+        home.set_root(db, was)
     if was == here:
-        return ""
-    if not was:
-        home.set_root(db, here)
         return ""
     there = Path(was, lab.registry.relative_to(lab.root))
     copied = there.exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from sqlite_utils import Database
@@ -34,6 +35,13 @@ def root_of(db: Database) -> str:
     """Return where the lab lay when this was last asked; empty where nobody has said."""
     row = db.conn.execute("select root from home").fetchone()
     return str(row[0]) if row else ""
+
+
+def told_by_runs(db: Database) -> str:
+    """Return where the lab lay when its newest run was queued, by that run's folder, else empty."""
+    row = db.conn.execute("select folder from runs order by seq desc limit 1").fetchone()
+    folder = Path(row[0]) if row else Path()
+    return str(folder.parents[1]) if folder.parent.name == "runs" else ""
 
 
 def set_root(db: Database, root: str) -> None:

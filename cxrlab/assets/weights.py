@@ -211,14 +211,7 @@ def of_method(lab: Lab, method: str) -> Path:
     Raises:
         NotFound: the lab does not have it.
     """
-    row = read_table()[METHODS[method].weights]
-    path = lab.pretrained_dir / row.file
-    if not path.is_file():
-        raise NotFound(
-            f"`{method}` is the published {row.file}, which is not in {path.parent}",
-            f"`cxrlab weights fetch {row.name}`",
-        )
-    return path
+    return _published(lab, METHODS[method].weights, f"`{method}` is")
 
 
 def teacher_of(lab: Lab, method: str) -> Path:
@@ -227,12 +220,17 @@ def teacher_of(lab: Lab, method: str) -> Path:
     Raises:
         NotFound: the lab does not have it.
     """
-    row = read_table()[METHODS[method].teacher]
+    other = ", or name another by `--set pretrain.teacher=FILE`"
+    return _published(lab, METHODS[method].teacher, f"`{method}` learns from", other)
+
+
+def _published(lab: Lab, name: str, what: str, other: str = "") -> Path:
+    row = read_table()[name]
     path = lab.pretrained_dir / row.file
     if not path.is_file():
         raise NotFound(
-            f"`{method}` learns from the published {row.file}, which is not in {path.parent}",
-            f"`cxrlab weights fetch {row.name}`, or name another by `--set pretrain.teacher=FILE`",
+            f"{what} the published {row.file}, which is not in {path.parent}",
+            f"`cxrlab weights fetch {row.name}`{other}",
         )
     return path
 

@@ -110,6 +110,18 @@ def test_a_copy_holds_what_waits_and_lets_what_runs_go_on_in_the_original_alone(
     now.conn.close()
 
 
+def test_a_copy_of_a_lab_that_never_said_where_it_lies_is_known_by_its_runs(
+    lab: Lab, db: Any, new_run: Make
+) -> None:
+    waiting = new_run()
+    there, now = elsewhere(lab, shutil.copytree)
+    assert home.root_of(now) == ""
+    assert f"is a copy of {lab.root}: its 1 run is found here" in moved.settle(there, now)
+    assert runs.get(now, waiting.id).folder.startswith(f"{there.root}/")
+    assert runs.get(now, waiting.id).held is not None
+    now.conn.close()
+
+
 def test_a_lab_under_another_name_is_no_other_lab(
     known: Lab, db: Any, new_run: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

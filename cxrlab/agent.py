@@ -47,6 +47,11 @@ from trainers import catalog
 logger = logging.getLogger("cxrlab.agent")
 
 PASS_S = 0.5
+"""How often everything is looked at."""
+
+NEXT = 64
+"""So many of the runs that wait are looked at between two passes, when a place falls free."""
+
 NEWS_S = 3600.0
 """Of a run that ended longer ago nobody is told."""
 
@@ -179,7 +184,7 @@ class Agent:
         self.lab = lab
         self.idle_s = idle_s
         self.asked_to_end = False
-        self.children: list[subprocess.Popen[bytes]] = []
+        self.children: list[starting.Started] = []
         self.complaint = ""
         self.tellers: list[threading.Thread] = []
         self.watch = Watch()
@@ -195,53 +200,88 @@ class Agent:
         """Work until asked to end, or until nothing has waited or run for `idle_s`."""
         last_busy = time.monotonic()
         while not self.asked_to_end and self.lab.registry.exists():
-            if self.one_pass():
+            if self.one_pass(nap_s=PASS_S):
                 last_busy = time.monotonic()
             elif time.monotonic() - last_busy > self.idle_s:
                 return
-            self.nap()
 
-    def nap(self) -> None:
-        """Sleep until the next pass is due, or a runner has ended and left its place free."""
-        poll = select.poll()
-        handles = []
-        for child in self.children:
-            with contextlib.suppress(OSError):  # it has ended, and been waited for
-                handles.append(os.pidfd_open(child.pid))
-                poll.register(handles[-1], select.POLLIN)
-        try:
-            poll.poll(PASS_S * 1000)
-        finally:
-            for handle in handles:
-                os.close(handle)
+    def one_pass(self, *, nap_s: float = 0.0) -> bool:
+        """Do once what there is to do, then sleep; returns whether anything waits or runs.
 
-    def one_pass(self) -> bool:
-        """Do once what there is to do; returns whether anything waits or runs."""
-        self.children = [child for child in self.children if child.poll() is None]
+        The registry stays open meanwhile, so that a place that falls free is given without delay.
+        """
+        self.ended()
         with contextlib.suppress(CxrlabError, OSError):  # half-edited: what was read last holds
             self.lab = replace(self.lab, settings=read_settings(self.lab.settings_file))
         try:
             db = open_store(self.lab.registry, make=False)
             try:
-                if said := moved.settle(self.lab, db):
-                    logger.info("%s", said)
-                refresh.refresh(self.lab, db, wait_s=math.inf)
-                for child in starting.give(self.lab, db, self.watch):
-                    self.children.append(child)
-                starting.hand_in(self.lab, db, self.desk)
-                self.tell(db)
-                self.keeper.look(self.lab)
-                self.use.look(self.lab, db, self.watch.reading)
+                self.look(db)
                 busy = runs.count(db, states=("queued", "running")) > 0
+                self.nap(db, nap_s)
             finally:
                 db.conn.close()
         except (StoreError, OSError, sqlite3.Error) as error:
             if str(error) != self.complaint:  # once, not twice a second
                 logger.error("%s", error)
             self.complaint = str(error)
+            self.wait(nap_s)
             return True
         self.complaint = ""
         return busy
+
+    def look(self, db: Database) -> None:
+        """Look at everything: who has ended, what may start, whom to tell, what to clear away."""
+        if said := moved.settle(self.lab, db):
+            logger.info("%s", said)
+        refresh.refresh(self.lab, db, wait_s=math.inf)
+        self.give(db, limit=starting.AT_ONCE)
+        starting.hand_in(self.lab, db, self.desk)
+        self.tell(db)
+        self.keeper.look(self.lab)
+        self.use.look(self.lab, db, self.watch.reading)
+
+    def nap(self, db: Database, limit_s: float) -> None:
+        """Sleep until the next pass is due; places that fall free meanwhile are given at once."""
+        due = time.monotonic() + limit_s
+        while not self.asked_to_end and (left_s := due - time.monotonic()) > 0:
+            self.wait(left_s)
+            if ended := self.ended():
+                self.refill(db, ended)
+
+    def wait(self, limit_s: float) -> None:
+        """Sleep until a runner has ended, and so left its place free."""
+        poll = select.poll()
+        handles = []
+        for child in self.children:
+            with contextlib.suppress(OSError):  # it has ended, and been waited for
+                handles.append(os.pidfd_open(child.runner.pid))
+                poll.register(handles[-1], select.POLLIN)
+        try:
+            poll.poll(limit_s * 1000)
+        finally:
+            for handle in handles:
+                os.close(handle)
+
+    def ended(self) -> list[str]:
+        """Return the runs whose runners have ended since this was asked."""
+        ended = [child for child in self.children if child.runner.poll() is not None]
+        self.children = [child for child in self.children if child.runner.returncode is None]
+        return [child.run for child in ended]
+
+    def refill(self, db: Database, ended: Sequence[str]) -> None:
+        """Give what runs that have just ended held, before a pass looks at everything."""
+        for id in ended:
+            with contextlib.suppress(runs.NoSuchRun):  # removed meanwhile
+                if (run := runs.get(db, id)).state == "running":
+                    refresh.refresh_run(self.lab, db, run, wait_s=math.inf)
+        runs.release_waiting(db)
+        self.give(db, limit=NEXT)
+
+    def give(self, db: Database, *, limit: int) -> None:
+        """Start what there is room for; each runner is known as soon as it is there."""
+        for child in starting.give(self.lab, db, self.watch, limit=limit):
+            self.children.append(child)
 
     def tell(self, db: Database) -> None:
         """Have people told of runs that have ended, each end once; never waits for them."""

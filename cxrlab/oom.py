@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import namedtuple  # `typing` would slow the start of every run
 from pathlib import Path
-from typing import NamedTuple
 
 PROC, CGROUPS, KERNEL_LOG = Path("/proc"), Path("/sys/fs/cgroup"), Path("/dev/kmsg")
 
@@ -21,19 +21,21 @@ _UNLIMITED = 2**60
 """A limit above this is none: version 1 writes the largest number that it knows."""
 
 
-class Group(NamedTuple):
-    """Where the memory of a control group is told of: what counts kills, and what limits it."""
+class Group(namedtuple("Group", ("kills", "limit"))):
+    """The files that tell of a control group's memory: what counts kills, and what limits it."""
 
     kills: Path
     limit: Path
 
 
-class Witness(NamedTuple):
-    """Who says that the kernel killed for want of memory, and under which limit (bytes)."""
+class Witness(namedtuple("Witness", ("where", "limit"), defaults=[None])):
+    """Who says that the kernel killed for want of memory, and under which limit (bytes).
+
+    `where` is `process`, `cgroup` or `machine`.
+    """
 
     where: str
-    """`process`, `cgroup` or `machine`."""
-    limit: int | None = None
+    limit: int | None
 
 
 def group_of(pid: int) -> Group | None:

@@ -91,7 +91,7 @@ def refresh_run(lab: Lab, db: Database, run: runs.Run, *, wait_s: float = COMMAN
     verdict = states.decide(_evidence(lab, run, seen, now))
     if (verdict.state, verdict.reason) == (run.state, run.reason) or run.state != "running":
         return
-    if verdict.state != "running" and seen.same_boot:
+    if verdict.state != "running" and seen.same_boot and not _cleared_up(seen):
         local.kill(folder, run.attempt, runner_too=True)  # what a dead runner could not clear up
     with writing(db, wait_s):
         if runs.get(db, run.id).attempt != attempt:
@@ -104,6 +104,12 @@ def refresh_run(lab: Lab, db: Database, run: runs.Run, *, wait_s: float = COMMAN
             putting_back.after_end(lab, db, run, verdict)
     if verdict.state == "running" and states.STALLED in verdict.reason and seen.runner_alive:
         putting_back.end_stalled(lab, db, run, wait_s=wait_s)
+
+
+def _cleared_up(seen: local.Look) -> bool:
+    """Return whether the runner noted that nothing of the attempt was left when it ended."""
+    record = seen.record or {}
+    return record.get("ended") is not None and record.get("left") == []
 
 
 def last_line(path: Path, *, start: int = 0) -> str:

@@ -1,11 +1,12 @@
 """How does one trainer process get a parent that outlives everything else?
 
-    python -P -m cxrlab.runner FOLDER ATTEMPT -- COMMAND...
+    python -P -S cxrlab/run_attempt.py FOLDER ATTEMPT -- COMMAND...
 
 The runner starts the command in a process group of its own, sends its output to `log.txt`, passes
 SIGTERM on to it, beats once a second, and keeps `attempts/N.json`: who runs (pid and start time,
-on which boot), and how it ended. Standard library only, so that it stays small and starts fast;
-the process table is read from `/proc`.
+on which boot), and how it ended. Standard library only, and of that no more than it needs: half of
+the time in which a free GPU gets its next run is that of this start. The process table is read from
+`/proc`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ import contextlib
 import errno
 import json
 import os
+import select
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from cxrlab import marks, oom
+
+TYPE_CHECKING = False  # what `typing` is for; loading it takes a tenth of the start
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
 
 FOLDER_MARK = "CXRLAB_FOLDER"
 """In the environment of every process of a run: its folder, so that none can hide by forking."""
@@ -89,30 +93,36 @@ def is_frozen(pid: int) -> bool:
 def _stat(pid: int) -> list[str] | None:
     """Return `/proc/PID/stat` from its third field on; the second may hold blanks and brackets."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = _read(f"/proc/{pid}/stat").decode("utf-8", errors="replace")
     except OSError:
         return None
     return text[text.rindex(")") + 2 :].split()
 
 
+def _read(path: str) -> bytes:
+    """Return a file of the process table, of which hundreds are read at a time."""
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a `Path` takes as long as reading
+        return file.readall()
+
+
 def processes_of(folder: Path) -> list[int]:
     """Return the living processes that carry a run folder's mark, the runner among them."""
+    return [pid for pid in _pids() if _marked(pid, folder) and process_start(pid) is not None]
+
+
+def _marked(pid: int, folder: Path) -> bool:
     mark = f"{FOLDER_MARK}={folder}".encode()
-    found = []
-    for pid in _pids():
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:  # gone, or somebody else's
-            continue
-        if mark in environment and process_start(pid) is not None:
-            found.append(pid)
-    return found
+    try:
+        environment = _read(f"/proc/{pid}/environ")
+    except OSError:  # gone, or somebody else's
+        return False
+    return mark in environment and mark in environment.split(b"\0")
 
 
 def folder_of(pid: int) -> str:
     """Return the run folder whose mark a process carries; empty for somebody else's."""
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        environment = _read(f"/proc/{pid}/environ").split(b"\0")
     except OSError:
         return ""
     mark = f"{FOLDER_MARK}=".encode()
@@ -124,16 +134,6 @@ def _pids() -> Iterator[int]:
     for name in os.listdir("/proc"):  # noqa: PTH208 - names are all that is needed
         if name.isdigit():
             yield int(name)
-
-
-def _same_session() -> list[int]:
-    """Return the living processes of this runner's session, which `_stat` gives as its fourth."""
-    mine = str(os.getsid(0))
-    return [
-        pid
-        for pid in _pids()
-        if (stat := _stat(pid)) is not None and stat[3] == mine and stat[0] not in ("Z", "X")
-    ]
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
@@ -221,7 +221,7 @@ class Runner:
         self.marks = marks.Held.taken_over()
         self.record: dict[str, Any] = {
             "attempt": attempt,
-            "host": socket.gethostname(),
+            "host": os.uname().nodename,
             "boot_id": boot_id(),
             "command": self.command,
             "runner": {"pid": os.getpid(), "start": process_start(os.getpid())},
@@ -292,19 +292,20 @@ class Runner:
         """Return the trainer's exit status (negative: a signal), beating until it is there."""
         assert self.trainer is not None
         memory, silence = oom.Watch(self.trainer.pid), Silence(self.folder)
-        while True:
-            try:
-                status = self.trainer.wait(timeout=BEAT_S)
-            except subprocess.TimeoutExpired:
-                memory.look()
-                self.marks.look_after()
-                with contextlib.suppress(OSError):  # the trainer goes on, whatever became of disks
-                    beat(beat_path(self.folder, self.attempt), silence.seconds())
-                self.while_it_runs()
-                continue
-            seen = memory.at_the_end() if status != 0 else None
-            self.record["oom"] = seen._asdict() if seen else None
-            return status
+        handle = os.pidfd_open(self.trainer.pid)
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)  # `Popen.wait` with a limit looks every 50 ms
+        while not ended.poll(BEAT_S * 1000):
+            memory.look()
+            self.marks.look_after()
+            with contextlib.suppress(OSError):  # the trainer goes on, whatever became of disks
+                beat(beat_path(self.folder, self.attempt), silence.seconds())
+            self.while_it_runs()
+        os.close(handle)
+        status = self.trainer.wait()
+        seen = memory.at_the_end() if status != 0 else None
+        self.record["oom"] = seen._asdict() if seen else None
+        return status
 
     def finish(self, status: int) -> int:
         """Kill what the trainer left behind, then write the exit record."""
@@ -334,8 +335,16 @@ class Runner:
             overwrite_record(path, self.record)
 
     def others(self) -> set[int]:
-        """Return what is alive of the run beside the runner."""
-        return {*processes_of(self.folder), *_same_session()} - {os.getpid()}
+        """Return what is alive of the run beside the runner, by its session or by its mark."""
+        own, session = os.getpid(), str(os.getsid(0))
+        found = set()
+        for pid in _pids():
+            stat = _stat(pid)
+            if pid == own or stat is None or stat[0] in ("Z", "X"):
+                continue
+            if stat[3] == session or _marked(pid, self.folder):
+                found.add(pid)
+        return found
 
     def clear_up(self) -> list[int]:
         """Kill every other process of the run; return those that would not go."""
@@ -359,7 +368,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one attempt; returns the trainer's exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if len(arguments) < 4 or arguments[2] != "--" or not arguments[1].isdigit():
-        sys.stderr.write("usage: python -P -m cxrlab.runner FOLDER ATTEMPT -- COMMAND...\n")
+        sys.stderr.write("usage: run_attempt.py FOLDER ATTEMPT -- COMMAND...\n")
         return 2
     folder = Path(arguments[0]).resolve()
     if os.getsid(0) != os.getpid():
@@ -370,7 +379,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ[FOLDER_MARK] = str(folder)
     os.environ[ATTEMPT_MARK] = arguments[1]
     return Runner(folder, int(arguments[1]), arguments[3:]).run()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -199,25 +199,17 @@ def set_priority(db: Database, ids: Sequence[str], priority: int) -> None:
             _set_priority(db, run.id, priority)
 
 
-def failing_alike(db: Database, run: Run, *, times: int) -> tuple[Run, ...]:
-    """Return the last `times` runs of the same method and task where all failed since `run` waits.
-
-    Empty where one of them succeeded, or where fewer ended since: a run that was queued, retried or
-    released later than they failed is a new trial.
-    """
-    values = {"method": run.method, "task": run.task, "since": run.queued or 0.0, "times": times}
+def newest_ended(db: Database, method: str, task: str, limit: int) -> tuple[Run, ...]:
+    """Return the last runs of a method and task that succeeded or failed, newest first."""
     rows = db.conn.execute(
         f"""
         select {COLUMNS} from runs indexed by runs_cell_ended
-        where method = :method and task = :task and ended > :since
-          and state in ('failed', 'succeeded')
-        order by ended desc limit :times
+        where method = :method and task = :task and state in ('failed', 'succeeded')
+        order by ended desc limit :limit
         """,
-        values,
+        {"method": method, "task": task, "limit": limit},
     )
-    found = tuple(read_row(row) for row in rows)
-    alike = len(found) == times and all(each.state == "failed" for each in found)
-    return found if alike else ()
+    return tuple(read_row(row) for row in rows)
 
 
 def _waiting_only(db: Database, ids: Sequence[str]) -> list[Run]:

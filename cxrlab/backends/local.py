@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from cxrlab import marks, runner
+from cxrlab import marks, run_attempt, runner
 from store import within
 
 Asked = Literal["runner", "trainer", "nobody"]
@@ -73,8 +73,8 @@ def start(
             [
                 sys.executable,
                 "-P",
-                "-m",
-                "cxrlab.runner",
+                "-S",
+                run_attempt.__file__,
                 str(folder),
                 str(attempt),
                 "--",

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlite_utils import Database
 
@@ -28,22 +29,37 @@ from store.db import writing
 
 logger = logging.getLogger("cxrlab.agent")
 
-_AT_ONCE = 1000
+AT_ONCE = 1000
+"""So many of the runs that wait are looked at in a pass."""
+
 _DIGITS = re.compile(r"\d+")
 
 
-def give(lab: Lab, db: Database, watch: Watch) -> Iterator[subprocess.Popen[bytes]]:
+class Started(NamedTuple):
+    """A run that has been given its place, and the process that looks after it."""
+
+    run: str
+    runner: subprocess.Popen[bytes]
+
+
+def give(lab: Lab, db: Database, watch: Watch, *, limit: int = AT_ONCE) -> Iterator[Started]:
     """Start the queued runs there is room for, in their order; tell the others why not.
 
+    Args:
+        lab: the lab.
+        db: its registry, open.
+        watch: what keeps an eye on the GPUs.
+        limit: how many of those that wait are looked at.
+
     Yields:
-        The runner of each that was started, at once.
+        Each that was started, at once.
     """
-    queued = trusted(lab, db, backend="local")
+    queued = trusted(lab, db, backend="local", limit=limit)
     facts = gather(lab, db, watch, wanted=any(run.gpus for run in queued))
     decided = giving.decide(queued, facts)
     for decision in decided:
         if decision.devices and (child := start(lab, db, decision)):
-            yield child
+            yield Started(decision.run.id, child)
     explain(db, [decision for decision in decided if not decision.devices])
 
 
@@ -52,10 +68,50 @@ def hand_in(lab: Lab, db: Database, desk: submitting.Desk) -> None:
     desk.work(lab, db, trusted(lab, db, backend="slurm"), room(lab, db))
 
 
-def trusted(lab: Lab, db: Database, *, backend: str) -> list[runs.Run]:
-    """Return the queued runs that may start, in their order."""
-    queued = queue.next_queued(db, _AT_ONCE, backend=backend)
-    return [run for run in queued if run.job is None and not distrusts(lab, db, run)]
+def trusted(lab: Lab, db: Database, *, backend: str, limit: int = AT_ONCE) -> list[runs.Run]:
+    """Return the queued runs that may start, in their order.
+
+    One is held, with all that wait for the same, where the last ones failed alike since it waits:
+    the next thousand would fail as they did. Where some of them succeeded, or ended before it was
+    queued, retried or released, it is a new trial.
+    """
+    times = lab.settings.launch.hold_after
+    failed: dict[tuple[str, str], tuple[runs.Run, ...]] = {}
+    held: set[str] = set()
+    found = []
+    for run in queue.next_queued(db, limit, backend=backend):
+        kind = run.method, run.task
+        if kind not in failed:
+            failed[kind] = _failed_alike(db, *kind, times=times) if times else ()
+        if run.id in held or run.job is not None:
+            continue
+        if failed[kind] and all((each.ended or 0.0) > (run.queued or 0.0) for each in failed[kind]):
+            held |= _hold_alike(db, run, failed[kind])
+        else:
+            found.append(run)
+    return found
+
+
+def _failed_alike(db: Database, method: str, task: str, *, times: int) -> tuple[runs.Run, ...]:
+    """Return the last `times` runs where all of them failed for one reason; numbers may differ."""
+    found = queue.newest_ended(db, method, task, times)
+    reasons = {_DIGITS.sub("0", each.reason) for each in found}
+    alike = len(found) == times and len(reasons) == 1
+    return found if alike and all(each.state == "failed" for each in found) else ()
+
+
+def _hold_alike(db: Database, run: runs.Run, failed: Sequence[runs.Run]) -> set[str]:
+    """Hold the runs that wait for the same as one; says so once, and returns their ids."""
+    alike = [
+        each.id
+        for each in queue.waiting(db)
+        if (each.method, each.task, each.held) == (run.method, run.task, None)
+    ]
+    named = ", ".join(each.id for each in failed)
+    reason = f"held, for {named} failed alike: {failed[0].reason}"
+    queue.hold(db, alike, reason=reason)
+    logger.warning("%s %s: %d runs %s", run.method, run.task, len(alike), reason)
+    return set(alike)
 
 
 def gather(lab: Lab, db: Database, watch: Watch, *, wanted: bool) -> giving.Facts:
@@ -86,28 +142,6 @@ def room(lab: Lab, db: Database) -> dict[str, int]:
     limits = lab.settings.launch.limits
     running = queue.running(db) if limits else {}
     return {task: limit - running.get(task, 0) for task, limit in limits.items()}
-
-
-def distrusts(lab: Lab, db: Database, run: runs.Run) -> bool:
-    """Hold a run, and all that wait for the same, where the last ones failed alike.
-
-    Said once in the log: the next thousand would fail as they did.
-    """
-    times = lab.settings.launch.hold_after
-    failed = queue.failing_alike(db, run, times=times) if times else ()
-    reasons = {_DIGITS.sub("0", each.reason) for each in failed}
-    if len(reasons) != 1:
-        return False
-    alike = [
-        each.id
-        for each in queue.waiting(db)
-        if (each.method, each.task, each.held) == (run.method, run.task, None)
-    ]
-    named = ", ".join(each.id for each in failed)
-    reason = f"held, for {named} failed alike: {failed[0].reason}"
-    queue.hold(db, alike, reason=reason)
-    logger.warning("%s %s: %d runs %s", run.method, run.task, len(alike), reason)
-    return True
 
 
 def explain(db: Database, decided: Sequence[giving.Decision]) -> None:

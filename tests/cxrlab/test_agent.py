@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +354,24 @@ def test_a_pass_does_not_fail_when_the_registry_does(lab: Lab, working: agent.Ag
     assert working.complaint
 
 
+def test_a_place_that_falls_free_is_given_before_the_next_pass(
+    lab: Lab, db: Any, trainer: Make, working: agent.Agent, wait_for_state: Make
+) -> None:
+    text = lab.settings_file.read_text().replace("cpu_slots = 2", "cpu_slots = 1")
+    lab.settings_file.write_text(text)
+    first, second = trainer("--fake_hang", "1"), trainer("--fake_hang", "1")
+    with ThreadPoolExecutor(1) as pool:
+        passing = pool.submit(working.one_pass, nap_s=2000.0)  # no other pass comes
+        wait_for_state(first.id, "running")
+        assert runs.get(db, second.id).state == "queued"
+        go_on(first)
+        wait_for_state(second.id, "running")
+        working.asked_to_end = True
+        go_on(second)
+        assert passing.result() is True
+    assert runs.get(db, second.id).state == "succeeded"
+
+
 def test_refreshing_and_giving_leave_no_zombie(
     lab: Lab, db: Any, trainer: Make, working: agent.Agent, wait_for_state: Make
 ) -> None:
@@ -360,7 +379,7 @@ def test_refreshing_and_giving_leave_no_zombie(
     working.one_pass()
     wait_for_state(run.id, "succeeded")
     (child,) = working.children
-    child.wait(timeout=900)
+    child.runner.wait(timeout=900)
     working.one_pass()
     assert working.children == []
     refresh.refresh(lab, db)

@@ -66,7 +66,7 @@ class Side:
         for run in runs.select(self.db, states=("running",)):
             runner.kill_all(runner.processes_of(Path(run.folder)))
         for child in self.agent.children:
-            child.wait()
+            child.runner.wait()
         self.db.conn.close()
 
 
@@ -215,7 +215,7 @@ def test_a_gpu_is_free_for_the_other_lab_when_a_run_has_ended(two: tuple[Side, S
     run = first.queue("true")
     first.agent.one_pass()
     for child in first.agent.children:
-        child.wait()
+        child.runner.wait()
     assert first.now(run).state == "succeeded"
     assert marks.users(["GPU-0"]) == {}
     taken = second.queue()
@@ -232,7 +232,7 @@ def test_a_trainer_that_outlives_its_runner_keeps_its_gpu_and_nobody_keeps_it_fo
     of_runner, of_trainer = wait_until(lambda: first.pids(run)[1] and first.pids(run))
     os.kill(of_runner, signal.SIGKILL)
     for child in first.agent.children:
-        child.wait()
+        child.runner.wait()
     second.agent.one_pass()
     assert first.now(run).state == "running"
     assert runs.get(second.db, waits.id).state == "queued"

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from cxrlab import runner
+from cxrlab import run_attempt, runner
 
+RUNNER = [sys.executable, "-P", "-S", run_attempt.__file__]
 PRINT_MARKS = "import os; print(os.environ['CXRLAB_ATTEMPT'], os.getpgid(0) == os.getpid())"
 DEAF = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(600)"
 
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 def start(folder: Path, *command: str, attempt: int = 1) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "cxrlab.runner", str(folder), str(attempt), "--", *command],
+        [*RUNNER, str(folder), str(attempt), "--", *command],
         env={**os.environ, runner.FOLDER_MARK: str(folder)},
         start_new_session=True,
     )
@@ -145,7 +146,7 @@ def test_killing_the_runner_leaves_the_trainer_alone(
 
 def test_the_runner_refuses_to_be_the_leader_of_somebody_elses_session(folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "cxrlab.runner", str(folder), "1", "--", "true"],
+        [*RUNNER, str(folder), "1", "--", "true"],
         process_group=0,
         capture_output=True,
         text=True,

@@ -98,7 +98,7 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "queue.put_before": lambda db: queue.put_before(db, "cccccc", "bbbbbb"),
     "queue.move": lambda db: queue.move(db, "cccccc", -1),
     "queue.set_priority": lambda db: queue.set_priority(db, ["cccccc"], 2),
-    "queue.failing_alike": lambda db: queue.failing_alike(db, runs.get(db, "cccccc"), times=3),
+    "queue.newest_ended": lambda db: queue.newest_ended(db, "mrm", "siim", 3),
     "peaks.peak": lambda db: peaks.peak(
         db, "perf/peak_gib", method="mrm", task="siim", preset="quick", recipe="r-bbbbbb"
     ),

@@ -21,14 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import advice, refresh, runner
 from cxrlab.backends import local
 from cxrlab.lab import Lab, make_lab
 from cxrlab.queueing import steering
 from store import runs
-from store.db import open_store
+from store.db import Database, open_store
 
 HERE = Path(__file__).parent
 SOON_S, END_S = 5.0, 60.0

@@ -27,15 +27,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
 import cxrlab
 import store
 import trainers
 from cxrlab import columns, lab
 from cxrlab.grid import cells
 from cxrlab.settings import GridSettings
-from store.db import open_store, writing
+from store.db import Database, open_store, writing
 from trainers import catalog
 
 MOST_S = 0.3

@@ -18,13 +18,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from cxrlab import use
 from cxrlab.gpus import Gpu
 from cxrlab.process_trees import Cost, Trees
 from store import intake, runs
-from store.db import open_store
+from store.db import Database, open_store
 
 MOST_SHARE = 0.001
 RUNS, WORKERS, LOOKS = 8, 16, 100

@@ -11,9 +11,8 @@ import typer
 from cxrlab import completion, naming
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from cxrlab.lab import Lab
+    from store.db import Database
     from store.runs import Run
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

@@ -29,8 +29,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import moved, notify, ownership, pruning, refresh, runner, text
 from cxrlab.access import what
 from cxrlab.errors import CxrlabError
@@ -41,7 +39,7 @@ from cxrlab.settings import Place
 from cxrlab.settings_file import read_settings
 from cxrlab.use_watch import UseWatch
 from store import notices, results, runs
-from store.db import StoreError, open_store
+from store.db import Database, StoreError, open_store
 from trainers import catalog
 
 logger = logging.getLogger("cxrlab.agent")
@@ -210,7 +208,6 @@ class Agent:
 
         The registry stays open meanwhile, so that a place that falls free is given without delay.
         """
-        self.ended()
         with contextlib.suppress(CxrlabError, OSError):  # half-edited: what was read last holds
             self.lab = replace(self.lab, settings=read_settings(self.lab.settings_file))
         try:
@@ -234,6 +231,7 @@ class Agent:
         """Look at everything: who has ended, what may start, whom to tell, what to clear away."""
         if said := moved.settle(self.lab, db):
             logger.info("%s", said)
+        self.refill(db, self.ended())
         refresh.refresh(self.lab, db, wait_s=math.inf)
         self.give(db, limit=starting.AT_ONCE)
         starting.hand_in(self.lab, db, self.desk)
@@ -246,8 +244,7 @@ class Agent:
         due = time.monotonic() + limit_s
         while not self.asked_to_end and (left_s := due - time.monotonic()) > 0:
             self.wait(left_s)
-            if ended := self.ended():
-                self.refill(db, ended)
+            self.refill(db, self.ended())
 
     def wait(self, limit_s: float) -> None:
         """Sleep until a runner has ended, and so left its place free."""
@@ -271,10 +268,12 @@ class Agent:
 
     def refill(self, db: Database, ended: Sequence[str]) -> None:
         """Give what runs that have just ended held, before a pass looks at everything."""
+        if not ended:
+            return
         for id in ended:
             with contextlib.suppress(runs.NoSuchRun):  # removed meanwhile
                 if (run := runs.get(db, id)).state == "running":
-                    refresh.refresh_run(self.lab, db, run, wait_s=math.inf)
+                    refresh.refresh_run(self.lab, db, run, wait_s=math.inf, runner_ended=True)
         runs.release_waiting(db)
         self.give(db, limit=NEXT)
 

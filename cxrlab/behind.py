@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import cloning, columns, descent, grid
 from cxrlab.columns import Column
 from cxrlab.errors import NotFound, Usage, unknown_name
@@ -17,6 +15,7 @@ from cxrlab.grid.cells import read_grid
 from cxrlab.settings import GridSettings
 from store import artifacts, cells, results, runs
 from store.cells import Group
+from store.db import Database
 from store.runs import Run
 from trainers.catalog import METHODS, PRETRAIN
 

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import launch
 from cxrlab import plan as plans
 from cxrlab.errors import Usage
 from cxrlab.naming import LAST_OF_THE_LAB, told_by_hand
 from cxrlab.programs import PLACES
 from store import runs, within
+from store.db import Database
 from trainers import catalog
 
 _NOT_TOLD = (*PLACES, "recipe", "encoder_recipe", "pretrained", "threads")

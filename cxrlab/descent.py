@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlite_utils import Database
-
 from store import artifacts, results, runs
+from store.db import Database
 from store.runs import Run
 
 

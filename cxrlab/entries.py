@@ -18,8 +18,7 @@ from cxrlab.harmless import harmless
 from trainers.catalog import METHODS, PRETRAIN, TASKS
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
+    from store.db import Database
     from store.notes import Entry
 
 MARKS = {"": "", "open": "[ ]", "done": "[x]", "warning": "!", "endorsed": "+"}

@@ -12,14 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
 from cxrlab import job_states, putting_back, runner
 from cxrlab.backends import local, squeue
 from cxrlab.lab import Lab
 from cxrlab.states import Evidence, Verdict
 from store import intake, jobs, runs
-from store.db import COMMAND_WAIT_S, writing
+from store.db import COMMAND_WAIT_S, Database, writing
 
 Gather = Callable[[runs.Run, dict[str, Any] | None, float], Evidence]
 """Makes evidence of what the folder of a run says, given the record of its latest attempt."""

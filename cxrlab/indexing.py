@@ -11,12 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
 from cxrlab import filters
 from cxrlab.errors import NotFound
 from store import settings, within
-from store.db import StoreError
+from store.db import Database, StoreError
 
 BATCH = 500
 """Recipes that are kept under one hold of the write lock."""

@@ -11,10 +11,9 @@ import itertools
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import text
 from store import points, predecessors
+from store.db import Database
 from store.runs import Run
 from trainers.catalog import PRETRAIN
 

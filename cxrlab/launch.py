@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import gpus as gpu_readings
 from cxrlab import mending as mendings
 from cxrlab import naming, ownership, programs, refresh, runner
@@ -26,6 +24,7 @@ from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
 from store import artifacts, mending, runs
+from store.db import Database
 from trainers import catalog
 
 ENCODER = Path("checkpoints/encoder.pt")

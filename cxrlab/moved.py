@@ -14,9 +14,8 @@ from cxrlab import text
 from store import home
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from cxrlab.lab import Lab
+    from store.db import Database
 
 
 def settle(lab: Lab, db: Database) -> str:

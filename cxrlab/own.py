@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import launch, ownership, plan, programs
 from cxrlab.backends import job
 from cxrlab.code import worktree
 from cxrlab.errors import CxrlabError, NotFound, Usage, unknown_name
 from cxrlab.lab import Lab
 from store import runs
+from store.db import Database
 from trainers import catalog
 
 PRESET = "own"

@@ -12,12 +12,10 @@ import pwd
 import time
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from cxrlab import text
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
-from store.db import open_read_only, open_store
+from store.db import Database, open_read_only, open_store
 
 NOBODY = 65534
 """Whose all files seem to be where a file system or a container hides the true owners."""

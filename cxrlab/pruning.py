@@ -16,13 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import keeping, text
 from cxrlab.keeping import File, Owner, Spare
 from cxrlab.lab import Lab
 from store import artifacts, runs, sparing
-from store.db import StoreError, open_store, writing
+from store.db import Database, StoreError, open_store, writing
 
 logger = logging.getLogger("cxrlab.agent")
 

@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
 from cxrlab import mending, states
 from cxrlab.advice import NO_MEMORY
 from cxrlab.backends import job, local
@@ -17,7 +15,7 @@ from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
 from store import mending as kept
 from store import runs, within
-from store.db import writing
+from store.db import Database, writing
 
 logger = logging.getLogger("cxrlab.putting_back")
 

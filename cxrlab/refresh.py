@@ -7,18 +7,18 @@ everything that a trainer said before it ended is there when it is said to have 
 from __future__ import annotations
 
 import json
+import math
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from sqlite_utils import Database
 
 from cxrlab import following, pace, putting_back, runner, states, text, torchrun
 from cxrlab.backends import local, squeue
 from cxrlab.lab import Lab
 from store import claims, intake, jobs, queue, runs, within
-from store.db import COMMAND_WAIT_S, StoreError, writing
+from store.db import COMMAND_WAIT_S, Database, StoreError, writing
 
 TURN = "waits for its turn"
 """The reason of a queued run that the agent has not considered yet."""
@@ -69,8 +69,24 @@ def refresh(lab: Lab, db: Database, *, wait_s: float = COMMAND_WAIT_S) -> None:
         raise trouble
 
 
-def refresh_run(lab: Lab, db: Database, run: runs.Run, *, wait_s: float = COMMAND_WAIT_S) -> None:
-    """Bring one running run up to date; ends it by force when it overran its limit to stop."""
+def refresh_run(
+    lab: Lab,
+    db: Database,
+    run: runs.Run,
+    *,
+    wait_s: float = COMMAND_WAIT_S,
+    runner_ended: bool = False,
+) -> None:
+    """Bring one running run up to date; ends it by force when it overran its limit to stop.
+
+    Args:
+        lab: where it is.
+        db: the registry, open.
+        run: the run.
+        wait_s: how long to wait for other writers.
+        runner_ended: whether whoever started its runner has seen it end, so that no record of it
+            is still to come.
+    """
     if run.job is not None:
         if job := jobs.open_job(db, run.id):
             known = squeue.look(lab, [job.job] if job.job else [])
@@ -88,7 +104,10 @@ def refresh_run(lab: Lab, db: Database, run: runs.Run, *, wait_s: float = COMMAN
     attempt, run = run.attempt, runs.get(db, run.id)
     if run.attempt != attempt:  # it was resumed while we looked
         return
-    verdict = states.decide(_evidence(lab, run, seen, now))
+    evidence = _evidence(lab, run, seen, now)
+    if runner_ended:
+        evidence = replace(evidence, since_start_s=math.inf)
+    verdict = states.decide(evidence)
     if (verdict.state, verdict.reason) == (run.state, run.reason) or run.state != "running":
         return
     if verdict.state != "running" and seen.same_boot and not _cleared_up(seen):
@@ -163,8 +182,24 @@ def _evidence(lab: Lab, run: runs.Run, seen: local.Look, now: float) -> states.E
         end_reason=run.end_reason,
         last_line=last_line(log, start=start),
         stop_requested=run.stop_requested is not None,
-        folder_there=folder.is_dir(),
+        folder_there=folder.is_dir() and not (seen.same_host and _is_rest(folder, run)),
     )
+
+
+def _is_rest(folder: Path, run: runs.Run) -> bool:
+    """Return whether a folder is only what a trainer wrote while it was being deleted.
+
+    A run that has spoken had a record of its attempt before.
+    """
+    if run.started is None or (run.last_event or 0.0) <= run.started:
+        return False
+    try:
+        runner.record_path(folder, run.attempt).parent.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # nothing can be said of it now
+        return False
+    return False
 
 
 def _paused(folder: Path, attempt: int) -> str:

@@ -14,14 +14,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import cloning, launch
 from cxrlab.code import checkout, frozen, worktree
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
 from store import points, results, runs, within
+from store.db import Database
 
 MARK = "rerun.json"
 """The file of a run folder that names the run which was run again."""

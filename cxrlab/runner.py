@@ -256,7 +256,7 @@ class Runner:
         """Start the command, wait for it, clear up after it, and record how it ended."""
         self.listen()
         record = record_path(self.folder, self.attempt)
-        record.parent.mkdir(parents=True, exist_ok=True)
+        record.parent.mkdir(exist_ok=True)
         beat_path(self.folder, self.attempt).touch()
         write_record(record, self.record)
         self.before_start()

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import runner, use
 from cxrlab.backends import local
 from cxrlab.gpus import Reading
@@ -21,6 +19,7 @@ from cxrlab.gpus.whose import is_gpu
 from cxrlab.lab import Lab
 from cxrlab.process_trees import Trees
 from store import claims, intake, runs
+from store.db import Database
 from store.runs import Run
 
 

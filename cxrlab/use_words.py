@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
 from cxrlab import text
 from cxrlab.lab import Lab
 from store import points, use
+from store.db import Database
 from store.runs import Run
 from store.use import Use
 

@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from store import runs, within
-from store.db import StoreError, writing
+from store.db import Database, StoreError, writing
 
 REMOVED = "removed.json"
 """The file of a run folder that says which of its checkpoints were removed, and when."""

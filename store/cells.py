@@ -14,10 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from store import finished
-from store.db import StoreError, writing
+from store.db import Database, StoreError, writing
 from store.finished import Finished, Place, Start
 
 WAIT_S = 0.5

@@ -10,10 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from store import runs
-from store.db import writing
+from store.db import Database, writing
 
 
 class Claim(NamedTuple):

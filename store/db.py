@@ -7,14 +7,24 @@ memory. Reads need nothing; every write sits inside `writing`.
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from store import schema
+
+_numpy = sys.modules.get("numpy")
+if _numpy is None:
+    # sqlite-utils loads it where it is there, for columns of its types, of which there are none
+    # here; every command would begin a tenth of a second later
+    sys.modules["numpy"] = None  # type: ignore[assignment]
+try:
+    from sqlite_utils import Database as Database  # for all the rest
+finally:
+    if _numpy is None:
+        del sys.modules["numpy"]
 
 COMMAND_WAIT_S = 15.0
 """How long a command waits for the write lock; agent and runner pass `math.inf`."""

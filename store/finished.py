@@ -6,7 +6,7 @@ import json
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
+from store.db import Database
 
 Place = tuple[str, str, int | None]
 """Method, task and ratio: all that a run can be asked to fill."""

@@ -11,10 +11,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from store import claims, jobs, queue, runs
-from store.db import writing
+from store.db import Database, writing
 
 
 class Rehomed(NamedTuple):

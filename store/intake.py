@@ -11,10 +11,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from store import runs, use, within
-from store.db import COMMAND_WAIT_S, StoreError, writing
+from store.db import COMMAND_WAIT_S, Database, StoreError, writing
 from store.kinds import Event, OddEvent, Taking, as_text, take_event, write_points
 
 FILE_NAME = "events.jsonl"

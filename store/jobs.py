@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from store import runs
-from store.db import writing
+from store.db import Database, writing
 
 
 class Job(NamedTuple):

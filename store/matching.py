@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from sqlite_utils import Database
+from store.db import Database
 
 Kind = Literal["word", "text", "number", "setting", "metric"]
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from store import runs
-from store.db import writing
+from store.db import Database, writing
 
 LATEST_S = 3600.0
 """No wait is longer: a time further ahead comes from a clock that has been set back since."""

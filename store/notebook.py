@@ -10,9 +10,7 @@ import json
 from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
-from store.db import writing
+from store.db import Database, writing
 
 
 class Number(NamedTuple):

@@ -12,9 +12,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
-from store.db import StoreError, writing
+from store.db import Database, StoreError, writing
 
 KINDS = ("note", "todo", "idea", "fact", "reference", "command")
 STATES = ("", "open", "done", "warning", "endorsed")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from sqlite_utils import Database
-
 from store import runs
-from store.db import writing
+from store.db import Database, writing
 from store.rows import COLUMNS, Run, read_row
 
 

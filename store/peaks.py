@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlite_utils import Database
+from store.db import Database
 
 LOOKED_AT = 20
 """So many of the newest runs of a kind, and of each state, are looked at."""

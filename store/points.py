@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlite_utils import Database
-
 from store import runs
+from store.db import Database
 
 Point = tuple[int, float]
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from sqlite_utils import Database
-
 from store import mending, runs
-from store.db import StoreError, writing
+from store.db import Database, StoreError, writing
 from store.mending import LATEST_S
 from store.rows import COLUMNS, Run, read_row
 

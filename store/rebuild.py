@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from store import artifacts, intake, jobs, runs, within
-from store.db import StoreError, writing
+from store.db import Database, StoreError, writing
 from store.kinds import as_text
 
 NEVER_STARTED = "never started; the queue is not kept in run folders"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from store import runs
+from store.db import Database
 
 
 class Result(NamedTuple):

@@ -11,9 +11,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlite_utils import Database
-
-from store.db import StoreError, writing
+from store.db import Database, StoreError, writing
 from store.rows import COLUMNS, AmbiguousRun, NewRun, NoSuchRun, Run, read_row
 
 __all__ = [

@@ -7,8 +7,10 @@ run by `seq`, its row number; people and programs name it by `id`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from sqlite_utils import Database
+if TYPE_CHECKING:
+    from store.db import Database
 
 
 def version(db: Database) -> int:

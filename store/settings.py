@@ -12,10 +12,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from store import runs
-from store.db import writing
+from store.db import Database, writing
 
 LONGEST = 200
 """Characters of a value that are kept."""

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from store import cells, runs
+from store.db import Database
 
 CHECKPOINTS = "checkpoints"
 """The folder of a run folder that checkpoints lie in."""

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from sqlite_utils import Database
-
 from store import runs
-from store.db import writing
+from store.db import Database, writing
 
 
 def change(

@@ -17,10 +17,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from store import kinds, points, runs, within
-from store.db import COMMAND_WAIT_S, StoreError, writing
+from store.db import COMMAND_WAIT_S, Database, StoreError, writing
 
 FILE_NAME = "use.jsonl"
 BATCH_BYTES = 2**20

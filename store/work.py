@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlite_utils import Database
+from store.db import Database
 
 MOST = 200
 """How many runs of a method and task are looked at for the time they took; the newest."""

@@ -29,9 +29,10 @@ def save(path: Path, content: dict[str, Any]) -> None:
     """Write `content` so that at any moment `path` is either the old file or the new one.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; the old file is untouched.
+        OSError: the disk is full, the folder cannot be written or is gone with its run; the old
+            file is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

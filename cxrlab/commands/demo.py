@@ -13,9 +13,8 @@ import typer
 from cxrlab.access import registry_of
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from cxrlab.lab import Lab
+    from store.db import Database
     from store.runs import Run
 
 MARK = Path(".cxrlab/demo.json")

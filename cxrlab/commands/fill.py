@@ -26,9 +26,8 @@ from cxrlab.asked import (
 )
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from cxrlab.filling.outlook import Outlook
+    from store.db import Database
 
 HANDFUL = 5
 """So many runs are queued without being asked about."""

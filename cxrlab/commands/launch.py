@@ -24,10 +24,9 @@ from cxrlab.asked import (
 )
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from cxrlab.lab import Lab
     from cxrlab.plan import Plan
+    from store.db import Database
 
 
 def launch(

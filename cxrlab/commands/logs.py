@@ -18,9 +18,8 @@ from cxrlab.harmless import kept_colours
 from store import within
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from cxrlab.lab import Lab
+    from store.db import Database
 
 BLOCK = 65536
 """How much is read at once (bytes)."""

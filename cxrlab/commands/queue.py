@@ -11,9 +11,8 @@ from cxrlab import completion
 from cxrlab.access import AsJson, RunName, RunNames, named, opened, what
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from cxrlab.lab import Lab
+    from store.db import Database
     from store.runs import Run
 
 HEAD = ("", "id", "run", "priority", "")

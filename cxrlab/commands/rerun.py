@@ -12,9 +12,8 @@ from cxrlab import completion
 from cxrlab.access import AsJson, RunName, named, opened, what
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from cxrlab.rerunning import Comparison
+    from store.db import Database
     from store.runs import NewRun, Run
 
 MOST_TOLD = 10

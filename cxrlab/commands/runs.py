@@ -12,10 +12,9 @@ from cxrlab import completion
 from cxrlab.access import AsJson, opened
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from cxrlab.lab import Lab
     from cxrlab.lagging import Behind
+    from store.db import Database
     from store.runs import Run
     from store.use import Use
 

@@ -14,9 +14,8 @@ from cxrlab.access import AsJson, IncludeRestricted, opened
 from cxrlab.console import labelled
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from cxrlab.lab import Lab
+    from store.db import Database
     from store.runs import Run
 
 

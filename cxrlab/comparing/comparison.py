@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlite_utils import Database
-
 from cxrlab import cloning, programs
 from cxrlab.comparing import differences
 from cxrlab.comparing.sides import (
@@ -31,6 +29,7 @@ from cxrlab.errors import BadInput, CxrlabError
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
 from store import cells, runs
+from store.db import Database
 from trainers import metrics
 from trainers.catalog import TASKS
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from sqlite_utils import Database
-
 from cxrlab import cloning, descent, grid
 from cxrlab.assets import weights
 from cxrlab.comparing import differences
@@ -26,6 +24,7 @@ from cxrlab.grid.published import Paper, read_published
 from cxrlab.imports.launch_line import LaunchLine
 from cxrlab.lab import Lab
 from store import cells, notebook, results, runs
+from store.db import Database
 from trainers.catalog import METHODS, TASKS, base_of
 
 RECIPES = Path(__file__).with_name("paper_recipes.toml")

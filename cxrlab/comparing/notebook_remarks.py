@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from sqlite_utils import Database
-
 from cxrlab.comparing.differences import Difference
 from cxrlab.imports.launch_line import LaunchLine, read_launch_lines
 from store import notebook, notes
+from store.db import Database
 from trainers.catalog import METHODS
 
 Place = tuple[str, str, int | None, str]

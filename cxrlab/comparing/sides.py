@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from cxrlab import grid
 from cxrlab.errors import NotFound, Usage, nearest
 from cxrlab.grid.published import Paper, read_published
 from cxrlab.grid.stale import reason
 from store import cells, results, runs
+from store.db import Database
 from trainers.catalog import METHODS, PRETRAIN, TASKS
 
 PAPER = "paper"

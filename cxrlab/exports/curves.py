@@ -11,10 +11,9 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab.exports import facts
 from store import points, results, use, within
+from store.db import Database
 from store.intake import FILE_NAME
 from store.runs import Run
 

@@ -12,14 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import console, text
 from cxrlab.chart import Chart, Panel, Series
 from cxrlab.comparing import correlation
 from cxrlab.comparing.correlation import Rho
 from cxrlab.errors import unknown_name
 from store import offspring
+from store.db import Database
 from store.offspring import Offspring
 from trainers import catalog, metrics
 

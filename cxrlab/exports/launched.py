@@ -6,8 +6,6 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from sqlite_utils import Database
-
 from cxrlab import console, naming, text
 from cxrlab.access import what
 from cxrlab.exports import facts
@@ -17,6 +15,7 @@ from cxrlab.lab import Lab
 from cxrlab.launch import Launched, Prepared
 from cxrlab.queueing import disk
 from store import runs
+from store.db import Database
 
 
 def tell_plan(lab: Lab, prepared: Sequence[Prepared], *, as_json: bool) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from sqlite_utils import Database
-
 from cxrlab.exports import forms, notebook
 from cxrlab.exports.forms import Form, Written
 from cxrlab.exports.layout import arranged
 from cxrlab.grid.cells import read_grid
 from cxrlab.settings import GridSettings
+from store.db import Database
 
 ENDINGS: dict[str, str] = {
     Form.markdown: ".md",

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlite_utils import Database
-
 from cxrlab import completion, use_words
 from cxrlab.chart import Chart, Panel, Series, smooth
 from cxrlab.errors import NotFound, Usage, unknown_name
 from store import points, runs, within
+from store.db import Database
 from store.intake import FILE_NAME
 from store.runs import Run
 from trainers import catalog

@@ -19,8 +19,6 @@ from importlib import metadata
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import grid, text
 from cxrlab.exports import layout, report_runs, spans, thumbnails
 from cxrlab.exports.report_words import WORDS
@@ -29,6 +27,7 @@ from cxrlab.grid import ranking
 from cxrlab.grid.cells import read_grid
 from cxrlab.lab import Lab
 from store import notes, runs
+from store.db import Database
 from trainers.catalog import METHODS, PRETRAIN
 
 MOST_RUNS = 200

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import descent, restricted, text
 from cxrlab.exports import svg
 from cxrlab.lab import Lab
 from store import artifacts, points, results, runs, within
+from store.db import Database
 from trainers import metrics
 from trainers.catalog import PRETRAIN, PRETRAIN_ENTRY, TASKS
 

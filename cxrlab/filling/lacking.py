@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import launch
 from cxrlab import plan as plans
 from cxrlab.asked import Asked
@@ -24,6 +22,7 @@ from cxrlab.filling.forecast import Job
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
 from store import runs, work
+from store.db import Database
 from trainers.catalog import METHODS, PRETRAIN, PRETRAIN_ENTRY, TASKS
 
 

@@ -10,8 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlite_utils import Database
-
 from cxrlab import columns, launch
 from cxrlab import gpus as gpu_readings
 from cxrlab import plan as plans
@@ -23,6 +21,7 @@ from cxrlab.filling.lacking import LeftOut, Reader
 from cxrlab.grid import cells
 from cxrlab.lab import Lab
 from store import queue, runs
+from store.db import Database
 from trainers.catalog import METHODS, PRETRAIN, TASKS
 
 

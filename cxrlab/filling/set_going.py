@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlite_utils import Database
-
 from cxrlab import launch, mending
 from cxrlab.errors import CxrlabError
 from cxrlab.filling.outlook import Outlook
@@ -13,6 +11,7 @@ from cxrlab.lab import Lab
 from cxrlab.launch import Launched, Prepared
 from cxrlab.queueing import steering
 from store import runs
+from store.db import Database
 
 
 def carry_out(

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Protocol
 
-from sqlite_utils import Database
-
 from cxrlab import likeness
 from cxrlab.likeness import Kind, kind_of
 from store import peaks
+from store.db import Database
 
 CONTEXT_MIB = 512
 BESIDE_OTHERS = 1.1

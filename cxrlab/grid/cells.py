@@ -7,13 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from cxrlab import columns, grid
 from cxrlab.grid import status
 from cxrlab.grid.published import read_published
 from cxrlab.settings import GridSettings
 from store import cells, notebook, results, runs
+from store.db import Database
 from trainers.catalog import METHODS, PRETRAIN, MethodEntry
 
 

@@ -18,15 +18,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import runner
 from cxrlab.errors import Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.imports.curves import OWN_RUN, Cell, Found
 from cxrlab.lab import Lab
 from store import intake, points, results, runs
-from store.db import writing
+from store.db import Database, writing
 from trainers import metrics
 from trainers.events import EventLog, finite
 

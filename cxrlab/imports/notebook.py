@@ -12,15 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab.errors import BadInput, NotFound
 from cxrlab.grid.published import read_published
 from cxrlab.imports import heads, html_tables, launch_line, notebook_table, prose
 from cxrlab.imports.prose import Unread
 from store import notebook as registry
 from store import notes
-from store.db import writing
+from store.db import Database, writing
 from store.notebook import Number, Row
 from store.notes import NewEntry
 

@@ -18,15 +18,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import programs, runner
 from cxrlab.assets import digests
 from cxrlab.errors import NotFound, Usage
 from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
 from store import intake, results, runs
-from store.db import writing
+from store.db import Database, writing
 from trainers.events import EventLog
 
 PREDICTIONS = "predictions.npz"

@@ -14,12 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import columns, tabular
 from cxrlab.errors import BadInput, CxrlabError, NotFound, unknown_name
 from cxrlab.grid import FOREIGN_MARK
 from store import notebook
+from store.db import Database
 from store.notebook import Number
 from trainers.catalog import METHODS
 

@@ -10,14 +10,13 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from sqlite_utils import Database
-
 from cxrlab import access, advice, agent, console, text
 from cxrlab.bell import bell
 from cxrlab.cloning import configuration
 from cxrlab.lab import Lab
 from cxrlab.refresh import refresh
 from store import runs
+from store.db import Database
 from store.runs import Run
 
 LOOK_S = 0.5

@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
 from cxrlab import following, refresh
 from cxrlab.backends import job, slurm
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
 from store import jobs, runs
+from store.db import Database
 
 LOOK_S = 0.2
 _PATIENCE_S = 120.0

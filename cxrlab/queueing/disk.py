@@ -13,11 +13,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from sqlite_utils import Database
-
 from cxrlab import likeness, text
 from cxrlab.likeness import Kind, kind_of
 from store import runs, within
+from store.db import Database
 
 LEAST = 4 * 2**20
 """Bytes for configuration, log and events, without which no run is started."""

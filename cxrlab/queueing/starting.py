@@ -15,8 +15,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import gpus, marks
 from cxrlab.backends import local
 from cxrlab.gpus.memory import Demands
@@ -25,7 +23,7 @@ from cxrlab.gpus.whose import is_gpu
 from cxrlab.lab import Lab
 from cxrlab.queueing import disk, giving, steering, submitting
 from store import claims, queue, runs
-from store.db import writing
+from store.db import Database, writing
 
 logger = logging.getLogger("cxrlab.agent")
 

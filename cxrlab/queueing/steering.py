@@ -9,8 +9,6 @@ import shutil
 import time
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from cxrlab import refresh
 from cxrlab.backends import job, local
 from cxrlab.code import frozen, worktree
@@ -19,7 +17,7 @@ from cxrlab.grid import FOREIGN
 from cxrlab.lab import Lab
 from cxrlab.queueing import calling_off
 from store import mending, runs
-from store.db import writing
+from store.db import Database, writing
 
 _KILL_WAIT_S = 15.0
 

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab.backends import job, sbatch, slurm, squeue
 from cxrlab.backends.calls import Answer, Call
 from cxrlab.lab import Lab
 from cxrlab.queueing import calling_off, disk
 from store import jobs, runs
+from store.db import Database
 
 logger = logging.getLogger("cxrlab.agent")
 

@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import agent, text
 from cxrlab.errors import CxrlabError
 from cxrlab.lab import Lab
@@ -19,7 +17,7 @@ from cxrlab.queueing import steering
 from cxrlab.tui import telling, words
 from cxrlab.tui.words import tr
 from store import runs
-from store.db import StoreError
+from store.db import Database, StoreError
 from store.runs import Run
 
 MOST_LISTED = 8

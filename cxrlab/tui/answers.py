@@ -6,14 +6,13 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import launch, sweeping
 from cxrlab import plan as plans
 from cxrlab.errors import CxrlabError, Usage
 from cxrlab.lab import Lab
 from cxrlab.launch import Launched, Prepared, Where
 from cxrlab.tui import sentences
+from store.db import Database
 
 GPUS: dict[str, int | None] = {"auto": None, "cpu": 0, "1": 1, "2": 2, "4": 4, "8": 8}
 """What can be chosen for the GPUs of each run, and what the engine makes of it."""

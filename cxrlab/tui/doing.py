@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from sqlite_utils import Database
 from textual import on
 from textual.app import App
 
@@ -24,7 +23,7 @@ from cxrlab.tui.screens.errand import ErrandScreen
 from cxrlab.tui.screens.note import NoteForm, Written
 from cxrlab.tui.screens.question import Question
 from cxrlab.tui.words import tr
-from store.db import StoreError
+from store.db import Database, StoreError
 from store.notes import Entry
 from store.runs import Run
 

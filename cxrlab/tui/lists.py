@@ -10,14 +10,13 @@ from collections import Counter
 from contextlib import suppress
 from typing import NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import agent, entries
 from cxrlab.lab import Lab
 from cxrlab.refresh import TURN
 from cxrlab.tui import reading, telling
 from cxrlab.tui.words import tr
 from store import notes, queue, runs
+from store.db import Database
 from store.notes import Entry, NewEntry
 from store.runs import Run
 from trainers.catalog import METHODS, PRETRAIN, TASKS

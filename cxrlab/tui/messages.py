@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from sqlite_utils import Database
 from textual.message import Message
 
 from cxrlab import launch
@@ -14,6 +13,7 @@ from cxrlab.gpus.whose import Card
 from cxrlab.grid import Cell
 from cxrlab.lab import Lab
 from cxrlab.tui.errands import Errand
+from store.db import Database
 from store.notes import Entry
 from store.runs import Run
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlite_utils import Database
 from textual.message import Message
 
 from cxrlab import ownership
@@ -31,7 +30,7 @@ from cxrlab.tui.messages import (
     Trouble,
 )
 from store import claims, runs
-from store.db import StoreError, data_version, open_store
+from store.db import Database, StoreError, data_version, open_store
 
 Post = Callable[[Message], object]
 

@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import (
     advice,
     behind,
@@ -47,6 +45,7 @@ from store import (
     use,
     within,
 )
+from store.db import Database
 from store.points import Point
 from store.runs import Run
 from trainers.catalog import METHODS, PRETRAIN, PRETRAIN_ENTRY, TASKS, datasets_in_use

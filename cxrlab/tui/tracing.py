@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-from sqlite_utils import Database
-
 from cxrlab import cloning, descent
 from cxrlab.assets import weights
 from cxrlab.lab import Lab
 from cxrlab.tui import cell_words, reading
 from store import artifacts, cells, claims, points, results, runs
 from store.artifacts import Artifact
+from store.db import Database
 from store.runs import Run
 
 MEASURED = "perf/"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from cxrlab import agent, launch, plan, refresh, runner
+from cxrlab import states as states_words
 from cxrlab.backends import local
 from cxrlab.lab import Lab
 from cxrlab.queueing import steering
@@ -370,6 +372,41 @@ def test_a_place_that_falls_free_is_given_before_the_next_pass(
         go_on(second)
         assert passing.result() is True
     assert runs.get(db, second.id).state == "succeeded"
+
+
+def test_a_runner_that_ends_before_it_could_note_anything_is_known_at_once(
+    lab: Lab, db: Any, trainer: Make, working: agent.Agent
+) -> None:
+    run = trainer()
+    (Path(run.folder) / "attempts").write_text("in the way of a folder")
+    working.one_pass()
+    (child,) = working.children
+    assert child.runner.wait(timeout=900) != 0
+    working.one_pass()
+    told = "\n".join(each.reason for each in runs.select(db))
+    assert "its runner left no record" in told
+
+
+def test_what_a_trainer_writes_into_its_deleted_folder_does_not_keep_the_run_alive(
+    lab: Lab, db: Any, trainer: Make, working: agent.Agent, wait_until: Callable[..., Any]
+) -> None:
+    run = trainer(*LONG)
+    folder = Path(run.folder)
+
+    def speaks() -> bool:
+        working.one_pass()
+        return runs.get(db, run.id).last_event is not None
+
+    wait_until(speaks)
+    shutil.rmtree(folder)
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.pt").write_text("came late")
+    refresh.refresh(lab, db)
+    assert (runs.get(db, run.id).state, runs.get(db, run.id).reason) == (
+        "lost",
+        states_words.FOLDER_GONE,
+    )
+    assert wait_until(lambda: runner.processes_of(folder) == [])
 
 
 def test_refreshing_and_giving_leave_no_zombie(

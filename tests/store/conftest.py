@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils import Database
 
 from store import runs
-from store.db import open_store
+from store.db import Database, open_store
 
 
 @pytest.fixture

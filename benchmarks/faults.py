@@ -2,7 +2,7 @@
 
     python -m benchmarks.faults --faults 200
     python -m benchmarks.faults --each
-    python -m benchmarks.faults --faults 1000 --only trainer,runner,both,agent
+    python -m benchmarks.faults --faults 1000 --only trainer,runner_alone,both,the_agent
 
 Some runs train at a time. Each fault strikes one of them, or what stands around it, at a random
 moment. Within `SOON_S` its state must be the right one; what was interrupted is resumed, and when
@@ -72,6 +72,8 @@ def main() -> int:
     if given.each:
         return each_fault.main()
     names = given.only.split(",") if given.only else list(FAULTS)
+    if unknown := set(names) - set(FAULTS):
+        parser.error(f"no such faults: {', '.join(unknown)}; there are {', '.join(FAULTS)}")
     with place(given.tmpfs) as folder:
         campaign = Campaign(folder / "lab", given.seed)
         began = time.monotonic()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrlab import completion, naming
+from cxrlab import completion
 
 if TYPE_CHECKING:
     from cxrlab.lab import Lab
@@ -114,23 +114,3 @@ def named(db: Database, names: Sequence[str]) -> list[Run]:
 
     found = [runs.find(db, name) for name in names]
     return list({run.id: run for run in found}.values())
-
-
-class Named(Protocol):
-    """Anything that says which cell and seed it is a run of."""
-
-    @property
-    def method(self) -> str: ...  # noqa: D102
-    @property
-    def task(self) -> str: ...  # noqa: D102
-    @property
-    def ratio(self) -> int | None: ...  # noqa: D102
-    @property
-    def seed(self) -> int: ...  # noqa: D102
-
-
-def what(run: Named) -> str:
-    """Return what a run is, in words: `deep_mrm siim 10 % seed 0 blr=1e-4`."""
-    name = naming.name(getattr(run, "command", ()), longest=naming.LONGEST)
-    parts = [run.method, run.task, completion.percent(run.ratio), f"seed {run.seed}", name]
-    return " ".join(part for part in parts if part)

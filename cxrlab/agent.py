@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from cxrlab import moved, notify, ownership, pruning, refresh, runner, text
-from cxrlab.access import what
 from cxrlab.errors import CxrlabError
 from cxrlab.gpus.watch import Watch
 from cxrlab.lab import MASKS, Lab, find_lab
+from cxrlab.naming import what
 from cxrlab.queueing import starting, submitting
 from cxrlab.settings import Place
 from cxrlab.settings_file import read_settings

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typer
 
+from cxrlab import text
 from trainers import catalog
 
 Offer = list[tuple[str, str]]
@@ -30,7 +31,7 @@ def run_ids(ctx: typer.Context, incomplete: str) -> Offer:
     except Exception:
         return []
     return [
-        (run.id, " ".join(filter(None, (run.method, run.task, percent(run.ratio), run.state))))
+        (run.id, " ".join(filter(None, (run.method, run.task, text.percent(run.ratio), run.state))))
         for run in found
         if run.id.startswith(incomplete)
     ]
@@ -84,11 +85,6 @@ def columns(incomplete: str) -> Offer:
 def datasets(incomplete: str) -> Offer:
     """Return the data sets that begin so."""
     return [(n, e.title) for n, e in catalog.DATASETS.items() if n.startswith(incomplete)]
-
-
-def percent(ratio: int | None) -> str:
-    """Return a ratio as it is written: `10 %`; empty for a run that has none."""
-    return "" if ratio is None else f"{ratio} %"
 
 
 def method_names() -> list[str]:

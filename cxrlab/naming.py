@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import Protocol
+
+from cxrlab import text
 
 LAST_OF_THE_LAB = "--threads"
 """The last option that the lab itself gives; what follows it was set by a person."""
@@ -35,6 +38,26 @@ def name(command: Sequence[str], *, longest: int | None = None) -> str:
     if longest is not None and len(said) > longest:
         return said[: longest - 1] + "…"
     return said
+
+
+class Named(Protocol):
+    """Anything that says which cell and seed it is a run of."""
+
+    @property
+    def method(self) -> str: ...  # noqa: D102
+    @property
+    def task(self) -> str: ...  # noqa: D102
+    @property
+    def ratio(self) -> int | None: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+
+def what(run: Named) -> str:
+    """Return what a run is, in words: `deep_mrm siim 10 % seed 0 blr=1e-4`."""
+    told = name(getattr(run, "command", ()), longest=LONGEST)
+    parts = [run.method, run.task, text.percent(run.ratio), f"seed {run.seed}", told]
+    return " ".join(part for part in parts if part)
 
 
 def _start(command: Sequence[str]) -> list[str]:

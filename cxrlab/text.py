@@ -105,3 +105,8 @@ def metric(value: float | None, unit: str = "share") -> str:
 def plural(count: int, noun: str) -> str:
     """Write a count with its noun: `1 run`, `3 runs`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def percent(ratio: int | None) -> str:
+    """Return a ratio as it is written: `10 %`; empty for a run that has none."""
+    return "" if ratio is None else f"{ratio} %"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrlab.access import AsJson, opened, what
+from cxrlab.access import AsJson, opened
 from cxrlab.asked import (
     BackendName,
     GpuCount,
@@ -24,6 +24,7 @@ from cxrlab.asked import (
     TaskNames,
     part_of_grid,
 )
+from cxrlab.naming import what
 
 if TYPE_CHECKING:
     from cxrlab.filling.outlook import Outlook

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrlab import completion
-from cxrlab.access import AsJson, opened, what
+from cxrlab.access import AsJson, opened
 from cxrlab.imports.options import (
     Only,
     Renames,
@@ -19,6 +19,7 @@ from cxrlab.imports.options import (
     TheirTask,
     place_of,
 )
+from cxrlab.naming import what
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

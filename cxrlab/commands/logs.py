@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from cxrlab.access import AsJson, RunName, opened, what
+from cxrlab.access import AsJson, RunName, opened
 from cxrlab.harmless import kept_colours
+from cxrlab.naming import what
 from store import within
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrlab import completion
-from cxrlab.access import AsJson, RunName, RunNames, named, opened, what
+from cxrlab.access import AsJson, RunName, RunNames, named, opened
+from cxrlab.naming import what
 
 if TYPE_CHECKING:
     from cxrlab.lab import Lab

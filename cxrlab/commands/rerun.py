@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxrlab import completion
-from cxrlab.access import AsJson, RunName, named, opened, what
+from cxrlab.access import AsJson, RunName, named, opened
+from cxrlab.naming import what
 
 if TYPE_CHECKING:
     from cxrlab.rerunning import Comparison

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cxrlab.access import AsJson, FreshCode, RunNames, named, opened, what
+from cxrlab.access import AsJson, FreshCode, RunNames, named, opened
 from cxrlab.asked import OnOom
+from cxrlab.naming import what
 
 
 def retry(

@@ -170,7 +170,7 @@ def listing(
             text.state(run.state),
             run.method,
             run.task,
-            completion.percent(run.ratio),
+            text.percent(run.ratio),
             str(run.seed),
             naming.name(run.command, longest=naming.LONGEST),
             done(run),

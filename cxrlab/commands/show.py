@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrlab import completion
+from cxrlab import completion, text
 from cxrlab.access import AsJson, IncludeRestricted, opened
 from cxrlab.console import labelled
 
@@ -228,7 +228,7 @@ def page(known: dict[str, Any], *, columns: int, now: float) -> list[str]:
 
 def title(known: dict[str, Any]) -> str:
     """Return what a run is, in words."""
-    parts = (known["method"], known["task"], completion.percent(known["ratio"]))
+    parts = (known["method"], known["task"], text.percent(known["ratio"]))
     return " ".join([*filter(None, parts), f"seed {known['seed']}"])
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cxrlab.access import AsJson, RunNames, named, opened, what
+from cxrlab.access import AsJson, RunNames, named, opened
+from cxrlab.naming import what
 
 
 def stop(

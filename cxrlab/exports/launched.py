@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from cxrlab import console, naming, text
-from cxrlab.access import what
 from cxrlab.exports import facts
 from cxrlab.gpus import memory as gpu_memory
 from cxrlab.gpus import words as gpu_words
 from cxrlab.lab import Lab
 from cxrlab.launch import Launched, Prepared
+from cxrlab.naming import what
 from cxrlab.queueing import disk
 from store import runs
 from store.db import Database

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from cxrlab import console, text
-from cxrlab.access import what
 from cxrlab.filling import forecast
 from cxrlab.filling.forecast import Job
 from cxrlab.filling.lacking import LeftOut
 from cxrlab.filling.outlook import Outlook
+from cxrlab.naming import what
 
 HEAD = ("", "run", "state", "takes", "GPU-h", "done in", "because")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cxrlab import completion, use_words
+from cxrlab import text, use_words
 from cxrlab.chart import Chart, Panel, Series, smooth
 from cxrlab.errors import NotFound, Usage, unknown_name
 from store import points, runs, within
@@ -197,5 +197,5 @@ def _panel(name: str, members: Sequence[Curve], *, axis: Axis, log: bool) -> Pan
 
 
 def _run_name(run: Run) -> str:
-    parts = (run.method, run.task, completion.percent(run.ratio), f"seed {run.seed}")
+    parts = (run.method, run.task, text.percent(run.ratio), f"seed {run.seed}")
     return " ".join(filter(None, parts)) + f" ({run.id})"

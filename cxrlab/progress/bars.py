@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from cxrlab import access, text
+from cxrlab import text
+from cxrlab.naming import what
 from store.runs import ENDED, Run
 
 SPARE_LINES = 4
@@ -65,7 +66,7 @@ class Bars:
 
 def short(run: Run) -> str:
     """Return what a run is; the seed only where it is not the usual one."""
-    words = access.what(run)
+    words = what(run)
     return words.removesuffix(" seed 0")
 
 

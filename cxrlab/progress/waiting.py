@@ -10,10 +10,11 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from cxrlab import access, advice, agent, console, text
+from cxrlab import advice, agent, console, text
 from cxrlab.bell import bell
 from cxrlab.cloning import configuration
 from cxrlab.lab import Lab
+from cxrlab.naming import what
 from cxrlab.refresh import refresh
 from store import runs
 from store.db import Database
@@ -58,9 +59,7 @@ def wait(lab: Lab, db: Database, ids: Sequence[str]) -> list[Run]:
             known = {run.id: run for run in everything_needed(db, ids)}
             found = [known[id] for id in ids]
             view.show(found)
-            ring.look(
-                {run.id: run.state for run in found}, {run.id: access.what(run) for run in found}
-            )
+            ring.look({run.id: run.state for run in found}, {run.id: what(run) for run in found})
             if not any(gets_further(run, known) for run in found):
                 return found
             if time.monotonic() - looked_after > AGENT_S:
@@ -98,7 +97,7 @@ def tell_unhappy(found: Sequence[Run]) -> None:
     """Say on stderr which runs did not succeed, why, and where to look."""
     for run in unhappy(found):
         reason = f": {run.reason}" if run.reason else ""
-        console.say(f"{run.id} ({access.what(run)}) {run.state}{reason}")
+        console.say(f"{run.id} ({what(run)}) {run.state}{reason}")
         if step := advice.next_step(run, configuration(run)):
             console.say(f"  {step}")
 
@@ -124,10 +123,10 @@ class Lines:
             if self._said.get(run.id) != (run.state, reason):
                 self._said[run.id] = (run.state, reason)
                 self._told[run.id] = now
-                console.say(f"{run.id} {access.what(run)}: {state_told(run)}")
+                console.say(f"{run.id} {what(run)}: {state_told(run)}")
             elif run.state == "running" and now - self._told[run.id] > TELL_S:
                 self._told[run.id] = now
-                console.say(f"{run.id} {access.what(run)}: {progress_told(run)}")
+                console.say(f"{run.id} {what(run)}: {progress_told(run)}")
 
 
 def state_told(run: Run) -> str:

@@ -13,13 +13,13 @@ from rich.text import Text
 
 from cxrlab import launch, text
 from cxrlab import plan as plans
-from cxrlab.access import what
 from cxrlab.exports.outlook import left_out_told
 from cxrlab.filling import forecast, outlook
 from cxrlab.filling.outlook import Outlook
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.launch import Prepared
+from cxrlab.naming import what
 from cxrlab.queueing import disk
 from cxrlab.tui import answers, reading, sentences
 from cxrlab.tui.answers import Manner

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import pytest
 from typer.testing import CliRunner
 
-from cxrlab import access, cli, naming, sweeping
+from cxrlab import cli, naming, sweeping
 from cxrlab.errors import CxrlabError, NotFound, Usage
 from cxrlab.lab import Lab
 from store import runs
@@ -121,7 +121,7 @@ def test_a_sweep_names_its_runs_wherever_they_are_listed(
     told = json.loads(invoke(lab, "runs", "--json").stdout)
     assert {run["name"] for run in told} == {"fake_steps=3", "fake_steps=5"}
     run = runs.get(db, told[0]["id"])
-    assert access.what(run) == f"mrm pretrain seed 0 {told[0]['name']}"
+    assert naming.what(run) == f"mrm pretrain seed 0 {told[0]['name']}"
     assert told[0]["name"] in invoke(lab, "show", run.id).stdout
     assert "fake_steps=5" in invoke(lab, "queue").stdout
 

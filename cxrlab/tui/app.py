@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from textual import on
+from textual import events, on
 from textual.app import ScreenStackError
 from textual.binding import Binding
 from textual.command import CommandPalette
@@ -221,6 +221,12 @@ class CxrlabApp(Doing):
     def on_app_focus(self) -> None:
         if self.lab.settings.notify.bell:
             self.to_terminal(bell.titled(f"cxrlab: {self.lab.root.name}"))
+
+    async def on_event(self, event: events.Event) -> None:
+        """Make what is pasted harmless before a field takes it in and draws it as it is."""
+        if isinstance(event, events.Paste):
+            event.text = "\n".join(map(harmless, event.text.splitlines()))
+        await super().on_event(event)
 
     def _write_to_terminal(self, text: str) -> None:
         if self._driver is not None and not self.is_headless:

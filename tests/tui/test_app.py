@@ -6,10 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from textual import events
+from textual.widgets import Input
 
 from cxrlab.lab import Lab
 from cxrlab.tui.app import SCREENS
+from cxrlab.tui.screens.choose import Choose
 from cxrlab.tui.screens.help import Help
+from cxrlab.tui.screens.question import Question
 from cxrlab.tui.widgets.table import Table
 
 Wait = Callable[..., Any]
@@ -99,3 +103,29 @@ def test_the_dashboard_loads_no_torch() -> None:
     code = "import sys, cxrlab.tui.app; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+async def test_what_is_pasted_is_made_harmless_before_a_field_takes_it(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2", "slash")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        app.post_message(events.Paste("siim\x1b[2J\x07\u202eabc\nanother line"))
+        await until(pilot, lambda: "siim␛[2J␇�abc" in shown(app))
+        assert app.focused.value == "siim␛[2J␇�abc"
+
+
+async def test_the_title_of_a_question_or_a_choice_is_text(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "72.2 ±1.0" in shown(app))
+        app.push_screen(Question("[red]a\x1b[2J?", "one\x07\n\u202etwo"))
+        await until(pilot, lambda: "[red]a␛[2J?" in shown(app))
+        assert "one␇" in shown(app)
+        assert "�two" in shown(app)
+        app.push_screen(Choose("[b]c\x07", (("w\x1b", "v\x07"),)))
+        await until(pilot, lambda: "[b]c␇" in shown(app) and "w␛ v␇" in shown(app))

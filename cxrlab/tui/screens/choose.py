@@ -40,8 +40,9 @@ class Choose(ModalScreen[str | None]):
             yield Static(Text(tr("Enter  choose     Esc  back")), classes="keys")
 
     def on_mount(self) -> None:
-        width = max(cell_len(word) for word, _ in self._options)
-        rows = [[[(word, "dim")], [(harmless(value), "")]] for word, value in self._options]
+        options = [(harmless(word), harmless(value)) for word, value in self._options]
+        width = max(cell_len(word) for word, _ in options)
+        rows = [[[(word, "dim")], [(value, "")]] for word, value in options]
         table = self.query_one(Table)
         table.show([Column("", width), Column("", 40, grows=True)], rows, count=len(rows))
         table.styles.height = len(rows) + 2

@@ -9,6 +9,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from cxrlab.harmless import harmless
 from cxrlab.tui.words import tr
 
 
@@ -27,8 +28,8 @@ class Question(ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box") as box:
-            box.border_title = Content(self._title)
-            yield Static(Content(self._text))
+            box.border_title = Content(harmless(self._title))
+            yield Static(Content("\n".join(map(harmless, self._text.splitlines()))))
             yield Static(Content(tr("y  yes     n  no")), classes="keys")
 
     def action_answer(self, answer: bool) -> None:

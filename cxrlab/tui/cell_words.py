@@ -148,8 +148,8 @@ def _known(cell: grid.Cell) -> str:
             parts.append(others.format(n=cell.others, what=differs))
     elif cell.value is not None:
         parts.append(tr("took {time}").format(time=cell.number()))
-    if cell.stale:
-        parts.append(f"{tr('stale')}: {harmless(sentences.said(cell.stale))}")
+    if cell.stale:  # before what a narrow screen has no room for
+        parts.insert(1, f"{tr('stale')}: {harmless(sentences.said(cell.stale))}")
     if cell.under_way():
         parts.append(under_way(cell))
     return " · ".join(parts) or tr("nothing has run here; `l` launches it")

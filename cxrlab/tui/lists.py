@@ -41,6 +41,8 @@ class QueueView(NamedTuple):
     held: int
     offset: int
     runs: tuple[Run, ...]
+    agent: bool
+    """Whether an agent lives, without which none of them starts."""
 
 
 class NotesView(NamedTuple):
@@ -59,7 +61,8 @@ def read_queue(lab: Lab, offset: int, limit: int) -> QueueView:
     with reading.registry(lab) as db:
         found = queue.waiting(db)
     held = sum(run.held is not None for run in found)
-    return QueueView(len(found), held, offset, tuple(found[offset : offset + limit]))
+    shown = tuple(found[offset : offset + limit])
+    return QueueView(len(found), held, offset, shown, agent.status(lab).alive)
 
 
 def read_notes(lab: Lab, shown: str, offset: int, limit: int) -> NotesView:

@@ -169,6 +169,8 @@ class RunView(NamedTuple):
     use_metrics: tuple[str, ...] = ()
     used: use.Use | None = None
     """What it used of its machine; None where it has never begun."""
+    gone: bool = False
+    """Whether its folder is no longer there."""
 
 
 class Compared(NamedTuple):
@@ -429,6 +431,7 @@ def read_run(lab: Lab, run_id: str, *, now: float | None = None) -> RunView:
             tuple(entry.text for entry in notes.select(db, about=run.id)),
             tuple(name for name in names if points.is_use(name)),
             use.of_run(db, run_id, now=time.time() if now is None else now),
+            gone=not Path(run.folder).is_dir(),
         )
 
 

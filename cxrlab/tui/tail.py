@@ -95,7 +95,7 @@ def last_piece(path: Path, most: int = PIECE) -> Piece:
             start = max(0, size - most)
             file.seek(start)
             data = file.read(most)
-    except (FileNotFoundError, within.Elsewhere):
+    except FileNotFoundError:
         return Piece([], 0, 0)
     if start > 0 and b"\n" in data[:-1]:
         skipped = data.index(b"\n") + 1
@@ -119,7 +119,7 @@ def next_piece(path: Path, offset: int, most: int = PIECE, *, follow: bool = Fal
                 return last_piece(path)._replace(anew=True)
             file.seek(offset)
             data = file.read(most)
-    except (FileNotFoundError, within.Elsewhere):
+    except FileNotFoundError:
         return Piece([], 0, 0, anew=offset > 0)
     return _piece(data, offset)._replace(whole=offset + len(data) >= size)
 
@@ -131,7 +131,7 @@ def piece_before(path: Path, offset: int, most: int = PIECE) -> Piece:
         with within.open_file(path.parent, path.name) as file:
             file.seek(start)
             data = file.read(offset - start)
-    except (FileNotFoundError, within.Elsewhere):
+    except FileNotFoundError:
         return Piece([], 0, 0)
     if start > 0 and b"\n" in data[:-1]:
         skipped = data.index(b"\n") + 1
@@ -148,7 +148,7 @@ def piece_around(path: Path, offset: int, most: int = PIECE) -> Piece:
             size = file.seek(0, os.SEEK_END)
             file.seek(start)
             data = file.read(offset - start + most)
-    except (FileNotFoundError, within.Elsewhere):
+    except FileNotFoundError:
         return Piece([], 0, 0)
     whole = start + len(data) >= size
     skipped = data.find(b"\n", 0, offset - start) + 1 if start > 0 else 0
@@ -175,7 +175,7 @@ def match_before(
                 if found:
                     return start + begun + found[-1]
                 at = start + (begun or (OVERLAP if start > 0 else 0))
-    except (FileNotFoundError, within.Elsewhere):
+    except FileNotFoundError:
         pass
     return None
 
@@ -202,7 +202,7 @@ def match_after(path: Path, sought: Needle, line: int, stopped: Callable[[], boo
                     at += cut or len(data) - OVERLAP
                 if not data:
                     return None
-    except (FileNotFoundError, within.Elsewhere):
+    except FileNotFoundError:
         pass
     return None
 

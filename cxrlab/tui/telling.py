@@ -153,7 +153,11 @@ def why(view: RunView, *, now: float) -> Text:
 
 def todo(view: RunView) -> Text:
     """Return what to do next about the run, and what was noted about it, a line each."""
-    lines = [f"→ {sentences.said(view.next)}"] if view.next else []
+    lines = []
+    if view.gone:
+        said = tr("! its folder {folder} is gone; `cxrlab rm {run}` forgets the run")
+        lines.append(said.format(folder=Path(view.run.folder).name, run=view.run.id))
+    lines += [f"→ {sentences.said(view.next)}"] if view.next else []
     lines += [f"✎ {note}" for note in view.notes[:2]]
     if len(view.notes) > 2:
         more = tr("and {n} more").format(n=len(view.notes) - 2)

@@ -192,6 +192,19 @@ async def test_a_stale_cell_says_why_and_a_copied_number_what_is_wrong_with_it(
         await until(pilot, lambda: "`70.09` has no unit" in shown(app))
 
 
+async def test_why_a_cell_is_stale_stands_before_what_a_narrow_screen_cuts_off(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str]
+) -> None:
+    db = open_store(full_lab.registry)
+    runs.change_state(db, "mrmaaa", "failed")
+    db.close()
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "72.2 ±1.0 (3) stale" in shown(app))
+        await pilot.press("down", "right", "right")
+        await until(pilot, lambda: "stale: its encoder's run mrmaaa is failed by now" in shown(app))
+
+
 async def test_what_a_run_of_a_cell_was_made_of_stands_below_it(
     full_lab: Lab, make_app: Wait, until: Wait, shown: Callable[[Any], str], add_run: Any
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from textual import events
 
 from cxrlab.lab import Lab
-from cxrlab.tui import held, tail
+from cxrlab.tui import held, remembered, tail
 from cxrlab.tui.held import Held
 from cxrlab.tui.messages import OpenRun
 from cxrlab.tui.screens import run
@@ -401,6 +401,44 @@ async def test_a_log_that_cannot_be_read_is_said_to_be_until_it_can(
         add(log, "one more\n")
         await until(pilot, lambda: rows_of(view)[-1] == "one more")
         assert "Stale" not in shown(app)
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "cannot read log.txt: is no plain file"),
+        ("zh", "无法读取 log.txt：不是普通文件"),
+    ],
+)
+async def test_what_is_no_log_is_not_called_an_empty_one(
+    full_lab: Lab, log: Path, make_app: Wait, until: Wait, shown: Shown, language: str, said: str
+) -> None:
+    log.unlink()
+    log.mkdir()
+    remembered.remember(full_lab, "language", language)
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.post_message(OpenRun("deepaa"))
+        await until(pilot, lambda: said in shown(app))
+        view = app.screen.query_one(LogView)
+        await until(pilot, lambda: rows_of(view)[0] == said)
+        log.rmdir()
+        log.write_text("a line at last\n")
+        await until(pilot, lambda: rows_of(view)[0] == "a line at last")
+        await until(pilot, lambda: said not in shown(app))
+
+
+async def test_a_log_that_leads_elsewhere_is_not_read(
+    full_lab: Lab, log: Path, make_app: Wait, until: Wait, shown: Shown, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("a secret\n")
+    log.unlink()
+    log.symlink_to(tmp_path / "secret")
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.post_message(OpenRun("deepaa"))
+        await until(pilot, lambda: "log.txt: leads out of its run folder" in shown(app))
+        assert "secret" not in shown(app)
 
 
 # -- how much is held

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import fcntl
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
 
 import pytest
 
@@ -186,3 +188,31 @@ def test_a_held_run_waits_for_its_person(waiting_lab: Lab) -> None:
     assert reason_of(runs.get(db, "zzzzzz")) == "you: `h` lets it go"
     assert "prepre" in reason_of(runs.get(db, "zzzzzz")._replace(held=None))
     db.close()
+
+
+@pytest.fixture
+def agent_on_paper(waiting_lab: Lab) -> Iterator[TextIO]:
+    """What an agent holds while it lives; closing it ends the agent."""
+    with waiting_lab.agent_lock.open("w", encoding="utf-8") as file:
+        json.dump({"pid": 4242, "since": 0.0}, file)
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+async def test_it_is_said_that_no_agent_lives_to_start_what_waits(
+    agent_on_paper: TextIO, on_queue: Wait, until: Wait, waiting_lab: Lab, shown: Shown
+) -> None:
+    async def steps(app: Any, pilot: Any) -> None:
+        assert "no agent lives" not in shown(app)
+        agent_on_paper.close()
+        app.screen.read()  # as it does every ten seconds, for agents end unseen
+        await until(pilot, lambda: "! 4 runs wait; no agent lives, so none starts" in shown(app))
+        assert "`cxrlab agent start`" in shown(app)
+        db = open_store(waiting_lab.registry)
+        queue.hold(db, order(waiting_lab))
+        db.close()
+        await until(pilot, lambda: "4 runs wait, 4 held" in shown(app))
+        assert "no agent lives" not in shown(app)  # they wait for a person
+
+    await on_queue(steps)

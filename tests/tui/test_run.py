@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -338,3 +339,38 @@ def test_values_on_a_logarithmic_axis_are_round(
 
 def test_many_powers_of_ten_are_thinned() -> None:
     assert len(round_values(-9, 9, most=4)) <= 4
+
+
+async def test_a_run_whose_folder_is_gone_says_so_and_how_to_forget_it(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, opened: Wait
+) -> None:
+    folder = log_of(full_lab, "shlaaa").parent
+    shutil.rmtree(folder)
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, "shlaaa")
+        await until(pilot, lambda: f"! its folder {folder.name} is gone" in shown(app))
+        await until(pilot, lambda: "there is no log any more" in shown(app))
+        await pilot.resize_terminal(120, 24)
+        await until(pilot, lambda: "`cxrlab rm shlaaa` forgets the run" in shown(app))
+
+
+async def test_the_foot_names_what_can_be_done_to_the_run_as_its_state_is(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, told: Shown, opened: Wait
+) -> None:
+    def keys() -> str:
+        return shown(app).splitlines()[-1]
+
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, "deepaa")
+        await until(pilot, lambda: "s Stop" in keys() and "r Resume" not in keys())
+        db = open_store(full_lab.registry)
+        runs.change_state(db, "deepaa", "failed", reason="ValueError: odd")
+        await until(pilot, lambda: "✗ failed" in shown(app) and "s Stop" not in keys())
+        assert "r Resume" not in keys()
+        await pilot.press("s")  # and the key says why
+        await until(pilot, lambda: "deepaa is failed: there is nothing to stop" in told(app))
+        runs.change_state(db, "deepaa", "stopped")
+        await until(pilot, lambda: "r Resume" in keys() and "s Stop" not in keys())
+        db.close()

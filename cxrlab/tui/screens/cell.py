@@ -260,7 +260,7 @@ def checkpoints_of(behind: reading.Behind, *, root: Path) -> Text:
         said.append(f"  {harmless(sentences.said(behind.run.reason))}", "dim")
     for saved in behind.saved[:4]:
         step = "" if saved.step is None else f" {tr('at step {n}').format(n=f'{saved.step:,}')}"
-        said.append(f"\n{words.padded(harmless(saved.kind), 8)}{step}  ").append(
+        said.append(f"\n{words.padded(harmless(saved.kind), 11)}{step}  ").append(
             telling.within(saved.path, root), "dim"
         )
     if not behind.saved:

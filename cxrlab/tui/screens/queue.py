@@ -75,7 +75,7 @@ class QueueScreen(Screen[None]):
             yield Foot()
 
     def on_mount(self) -> None:
-        self.set_interval(10, self.redraw)
+        self.set_interval(10, self.read)  # ages change by themselves, and agents end unseen
 
     @on(RegistryChanged)
     def read(self) -> None:
@@ -112,7 +112,9 @@ class QueueScreen(Screen[None]):
         table = self.query_one(Table)
         table.empty = tr("nothing waits: `1`, then `l` queues runs")
         table.show(columns_of(wide=wide), rows, offset=view.offset, count=view.total)
-        self.query_one("#queue-title", Static).update(Text(title_of(view)))
+        title = self.query_one("#queue-title", Static)
+        title.update(Text(title_of(view)))
+        title.set_class(not stuck(view), "quiet")
 
     def on_resize(self) -> None:
         self.redraw()
@@ -172,14 +174,21 @@ class QueueScreen(Screen[None]):
         self.post_message(Change(action))
 
 
+def stuck(view: lists.QueueView) -> bool:
+    """Say whether something waits that an agent would start, and none lives."""
+    return view.total > view.held and not view.agent
+
+
 def title_of(view: lists.QueueView) -> str:
-    """Return how many runs wait, and how many of them are held."""
+    """Return how many runs wait, how many of them are held, and whether none can start."""
     if not view.total:
         return tr("the queue")
     many = tr("{count} wait") if view.total > 1 else tr("{count} waits")
     said = many.format(count=words.counted(view.total, "run"))
     if view.held:
         said = words.joined([said, tr("{n} held").format(n=f"{view.held:,}")])
+    if stuck(view):
+        return f"! {said}{tr('; ')}{tr('no agent lives, so none starts: `cxrlab agent start`')}"
     return f"{said}{tr('; ')}{tr('higher priority comes first')}"
 
 
@@ -189,7 +198,7 @@ def columns_of(*, wide: bool) -> list[Column]:
         Column("", 4, right=True),
         Column(tr("run"), 6),
         Column(tr("state"), 9),
-        Column(tr("method task labels"), 26),
+        Column(tr("method task labels"), 30),
         Column(tr("prio"), 4, right=True),
     ]
     if wide:
@@ -199,7 +208,7 @@ def columns_of(*, wide: bool) -> list[Column]:
             Column(tr("preset"), 6),
             Column(tr("waiting"), 9, right=True),
         ]
-    return [*columns, Column(tr("waits for"), 23, grows=True)]
+    return [*columns, Column(tr("waits for"), 19, grows=True)]
 
 
 def row_of(run: Run, place: int, *, now: float, wide: bool) -> Row:

@@ -18,6 +18,7 @@ from textual.widgets import ContentSwitcher, Static
 
 from cxrlab.lab import Lab
 from cxrlab.tui import file_words, reading, telling, tracing
+from cxrlab.tui.acting import ACTS
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import GpusRead, OpenRun, RegistryChanged, ResumeRun, StopRun
 from cxrlab.tui.screens.pick import Pick
@@ -163,6 +164,14 @@ class RunScreen(Screen[None]):
         return str(self.query_one(ContentSwitcher).current)
 
     @property
+    def idle(self) -> tuple[str, ...]:
+        """The actions that the run's state leaves nothing to do for."""
+        if self._view is None:
+            return ()
+        state = self._view.run.state
+        return tuple(verb for verb in ("stop", "resume") if state not in ACTS[verb].states)
+
+    @property
     def subject(self) -> str:
         """What a note that is begun here is about."""
         return self._run_id
@@ -216,7 +225,9 @@ class RunScreen(Screen[None]):
     @on(Read)
     def draw(self, message: Read) -> None:
         view = self._view = message.view
+        self.refresh_bindings()  # the foot leaves out what is idle
         log = self.query_one(LogView)
+        log.empty = tr("there is no log any more") if view.gone else ""
         if log.path is None:
             log.open(Path(view.run.folder) / LOG_NAME)
             self._setting.ask(view.run.folder)
@@ -233,7 +244,7 @@ class RunScreen(Screen[None]):
         if self.page == "files-page":
             self._tracing.ask()
         todo = self.query_one("#run-next", Static)
-        todo.display = bool(view.next or view.notes)
+        todo.display = bool(view.gone or view.next or view.notes)
         todo.update(telling.todo(view))
         self.query_one(CurvePane).show(view)
 

@@ -23,6 +23,7 @@ from textual.strip import Strip
 from textual.worker import get_current_worker
 
 from cxrlab.harmless import harmless
+from cxrlab.tui import sentences
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.held import Held
 from cxrlab.tui.tail import (
@@ -95,6 +96,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__(id=id)
         self.path: Path | None = None
         self.held = Held()
+        self.empty = ""
+        """What is said where there is no line, if not that the log is empty."""
         self._reading = False
         self._reads = 0
         self._trouble = ""
@@ -210,7 +213,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         line = self.held.line(y + int(self.scroll_offset.y))
         if line is None and y == 0 and not self.held.count:
             unread = self._reads <= self._reading  # nor has the first answer come
-            line = Line(-1, tr("reading …") if unread else tr("the log is empty so far"))
+            nothing = self._trouble or self.empty or tr("the log is empty so far")
+            line = Line(-1, tr("reading …") if unread else nothing)
         if line is None:
             return Strip.blank(width, style)
         marked = line.offset == self._marked
@@ -372,4 +376,5 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
 
 
 def _unreadable(path: Path, error: OSError) -> str:
-    return f"{tr('cannot read {file}').format(file=path)}: {error.strerror}"
+    why = sentences.said(error.strerror or str(error))
+    return harmless(tr("cannot read {file}: {why}").format(file=path.name, why=why))

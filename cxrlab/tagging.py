@@ -51,6 +51,7 @@ def checked(tag: str) -> str:
     """
     if not _TAG.fullmatch(tag) or not tag.isprintable():
         raise Usage(
-            f"`{tag[:80]}` is no tag", "a word of up to 64 letters, such as `baseline` or `v2`"
+            f"`{tag[:80]}` is no tag" if tag else "a sign alone is no tag",
+            "a word of up to 64 letters, such as `baseline` or `v2`",
         )
     return tag

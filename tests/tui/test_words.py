@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from cxrlab import advice, checkup, text, use_words
+from cxrlab import advice, checkup, tagging, text, use_words
+from cxrlab.errors import Usage
+from cxrlab.gpus import Reading
 from cxrlab.harmless import cut
 from cxrlab.lab import Lab
-from cxrlab.tui import acting, gpu_signs, remembered, run_columns, sentences, words, zh
+from cxrlab.tui import acting, answers, gpu_signs, remembered, run_columns, sentences, words, zh
 from cxrlab.tui import lists as listed
 from cxrlab.tui.messages import OpenExport, OpenFill, OpenLaunch, OpenNoteForm, OpenRun
 from cxrlab.tui.screens import help as help_screen
@@ -252,7 +254,7 @@ PLACES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("2", "B"), "▾"),
     (("2", "C"), "运行列表的列"),
     (("2", "s"), "停止"),
-    (("3",), "优先级高者先行"),
+    (("3",), "agent 未运行"),
     (("4",), "没有显卡"),
     (("5",), "待办"),
     (("5", "e"), "编辑"),
@@ -339,3 +341,58 @@ async def test_the_help_shows_its_last_line_and_scrolls_to_the_signs_of_states(
         await until(pilot, lambda: "Esc  返回" in shown(app))
         await pilot.press(*["down"] * 40)
         await until(pilot, lambda: "× 他人的" in shown(app) and "Esc  返回" in shown(app))
+
+
+REFUSED: tuple[tuple[Callable[[], object], str], ...] = (
+    (lambda: answers.seeds_of("x"), "种子写作 `x`；应如"),
+    (lambda: answers.seeds_of("0-99"), "一次至多启动 20 个种子"),
+    (lambda: answers.seeds_of(""), "请写 1 至 20 个种子"),
+    (lambda: answers.priority_of("soon"), "优先级写作 `soon`；应为整数"),
+    (lambda: answers.ratios_of("x"), "标注写作 `x`；应为百分数"),
+    (lambda: answers.settings_of("'blr=1"), "引号未闭合"),
+    (lambda: answers.settings_of("blr"), "`blr` 没有设置任何值\n请写成 `KEY=VALUE`"),
+    (lambda: answers.Manner(nodes="x").check(), "节点写作 `x`；应为"),
+    (lambda: answers.Manner(nodes="2").check(), "本机只有一个节点\n后端 `slurm` 有多个节点"),
+    (lambda: answers.Manner(memory="much").check(), "显存写作 `much`；应为"),
+    (lambda: tagging.typed("a,b"), "`a,b` 不能作标签\n至多 64 个字母的词"),
+    (lambda: tagging.typed("+"), "只有符号，没有标签"),
+)
+
+
+@pytest.mark.parametrize(("typed", "said"), REFUSED, ids=[said[:6] for _, said in REFUSED])
+def test_what_is_wrong_with_what_was_typed_is_said_in_chinese(
+    typed: Callable[[], object], said: str
+) -> None:
+    words.speak("zh")
+    with pytest.raises(Usage) as refused:
+        typed()
+    assert said in answers.in_full(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        ("no NVIDIA driver is installed", "未安装 NVIDIA 驱动"),
+        ("the GPUs cannot be read: Unknown Error", "无法读取显卡：Unknown Error"),
+        ("the driver does not answer within 10 s", "驱动在 10 s 内无响应"),
+        ("[Errno 13] Permission denied: '/a/b.md'", "没有权限：'/a/b.md'"),
+    ],
+)
+def test_what_machines_refuse_is_said_in_chinese(english: str, chinese: str) -> None:
+    words.speak("zh")
+    assert sentences.said(english) == chinese
+
+
+async def test_an_export_that_fails_says_so_in_chinese(
+    chinese_lab: Lab, make_app: Wait, until: Wait, shown: Wait
+) -> None:
+    reading = Reading((), "no NVIDIA driver is installed", 0.0)
+    app = make_app(chinese_lab, probe=lambda: reading)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "72.2 ±1.0" in shown(app) and "未安装 NVIDIA 驱动" in shown(app))
+        await pilot.press("e")
+        await until(pilot, lambda: "导出对比表" in shown(app))
+        await pilot.press("tab", "tab", "ctrl+u", *"no/x.md", "enter")
+        await until(pilot, lambda: "没有文件夹" in shown(app) and "请先创建" in shown(app))
+        await pilot.press("ctrl+u", *"runs", "enter")
+        await until(pilot, lambda: "是文件夹" in shown(app))

@@ -22,7 +22,7 @@ from cxrlab.exports.forms import Form
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.settings import LANGUAGES
-from cxrlab.tui import reading
+from cxrlab.tui import reading, sentences
 from cxrlab.tui.messages import Told
 from cxrlab.tui.screens.question import Question
 from cxrlab.tui.widgets.choice import Choice
@@ -159,8 +159,8 @@ class Export(ModalScreen[None]):
                 )
             changed = files.write(path, written.content)
         except (CxrlabError, StoreError, OSError) as error:
-            hint = getattr(error, "hint", "")
-            self.post_message(self.Ended(f"{error}\n{hint}".rstrip()))
+            lines = filter(None, (str(error), getattr(error, "hint", "")))
+            self.post_message(self.Ended("\n".join(map(sentences.said, lines))))
             return
         wrote = (
             tr("wrote the grid to {file}") if changed else tr("{file} has this very grid already")

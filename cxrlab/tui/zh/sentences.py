@@ -294,7 +294,75 @@ _MACHINE = (
     ),
     (r"set (?P<setting>`[^`]+`) in (?P<file>.+)", "在 {file} 中设置 {setting}"),
     (r"install the driver of the GPU, if there is one", "若有显卡，请安装其驱动"),
+    (r"no NVIDIA driver is installed", "未安装 NVIDIA 驱动"),
+    (r"the NVIDIA driver is not loaded", "NVIDIA 驱动未加载"),
+    (r"the GPUs cannot be read: (?P<what>.+)", "无法读取显卡：{what}"),
+    (r"the driver does not answer within (?P<time>[\d.]+ s)", "驱动在 {time} 内无响应"),
+    (
+        r"the driver does not answer, and its probe cannot be killed",
+        "驱动无响应，探测进程无法终止",
+    ),
+    (r"the probe of the driver ended without an answer", "驱动探测进程未给出结果便已退出"),
+    (r"the probe of the driver makes no sense", "驱动探测结果无法理解"),
 )
+
+_FILES = (
+    (r"\[Errno \d+\] (?P<said>[^:]+): (?P<path>'.+')", "{said}：{path}"),
+    (r"Permission denied", "没有权限"),
+    (r"No such file or directory", "没有该文件或文件夹"),
+    (r"No space left on device", "磁盘空间不足"),
+    (r"Disk quota exceeded", "超出磁盘配额"),
+    (r"Read-only file system", "文件系统只读"),
+    (r"Input/output error", "读写错误"),
+    (r"Stale file handle", "网络文件句柄已失效"),
+    (r"File name too long", "文件名过长"),
+    (r"is no plain file", "不是普通文件"),
+    (r"leads out of its run folder", "指向运行文件夹之外"),
+    (r"(?P<path>.+) is a folder", "{path} 是文件夹"),
+    (r"(?P<path>.+): there is no folder (?P<folder>`.+`)", "{path}：没有文件夹 {folder}"),
+    (r"make it first", "请先创建"),
+)
+"""What keeps a file from being read or written."""
+
+_TYPED = (
+    (
+        r"seeds are (?P<typed>`.*`); expected a form like `0`, `0,1,2` or `0-4`",
+        "种子写作 {typed}；应如 `0`、`0,1,2` 或 `0-4`",
+    ),
+    (r"at most (?P<n>\d+) seeds can be launched at once", "一次至多启动 {n} 个种子"),
+    (
+        r"name one to (?P<n>\d+) seeds, such as `0` or `0,1,2`",
+        "请写 1 至 {n} 个种子，如 `0` 或 `0,1,2`",
+    ),
+    (
+        r"the priority is (?P<typed>`.*`); expected a whole number, higher ones start first",
+        "优先级写作 {typed}；应为整数，数值高的先启动",
+    ),
+    (
+        r"labels are (?P<typed>`.*`); expected percents like `10` or `1,10,100`",
+        "标注写作 {typed}；应为百分数，如 `10` 或 `1,10,100`",
+    ),
+    (
+        r"nodes are (?P<typed>`.*`); expected a whole number from 1 on",
+        "节点写作 {typed}；应为不小于 1 的整数",
+    ),
+    (r"this machine is one node", "本机只有一个节点"),
+    (r"the backend `slurm` has more", "后端 `slurm` 有多个节点"),
+    (
+        r"the memory is (?P<typed>`.*`); expected GiB of each GPU, such as `22`",
+        "显存写作 {typed}；应为每块显卡的 GiB 数，如 `22`",
+    ),
+    (r"settings are (?P<typed>`.*`); a quotation mark is open", "参数为 {typed}；引号未闭合"),
+    (r"(?P<typed>`.*`) sets nothing", "{typed} 没有设置任何值"),
+    (r"write `KEY=VALUE`, with blanks between them", "请写成 `KEY=VALUE`，以空格分隔"),
+    (r"(?P<typed>`.*`) is no tag", "{typed} 不能作标签"),
+    (r"a sign alone is no tag", "只有符号，没有标签"),
+    (
+        r"a word of up to 64 letters, such as `baseline` or `v2`",
+        "至多 64 个字母的词，如 `baseline` 或 `v2`",
+    ),
+)
+"""What is wrong with what was typed into a form."""
 
 SENTENCES: tuple[tuple[str, str], ...] = (
     *_WAITING,
@@ -306,4 +374,6 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     *_COSTS,
     *_LACKING,
     *_MACHINE,
+    *_FILES,
+    *_TYPED,
 )

@@ -30,6 +30,9 @@ from store.db import open_store, writing
 # and the threads of torch would spend half the time waiting for one another
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# what tests start loads compiled modules, as it does for people
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a shell that starts the tests in the background has them ignore it, and all their children
     signal.signal(signal.SIGINT, signal.default_int_handler)

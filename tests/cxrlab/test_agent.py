@@ -371,7 +371,7 @@ def test_a_place_that_falls_free_is_given_before_the_next_pass(
         working.asked_to_end = True
         go_on(second)
         assert passing.result() is True
-    assert runs.get(db, second.id).state == "succeeded"
+    wait_for_state(second.id, "succeeded")
 
 
 def test_a_runner_that_ends_before_it_could_note_anything_is_known_at_once(

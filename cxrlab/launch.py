@@ -152,6 +152,9 @@ class Where(NamedTuple):
     nodes: int | None = None
 
 
+ASKING = "asking the trainers what it comes to"
+"""What takes some seconds when runs are prepared."""
+
 HERE = Where()
 """As the lab says."""
 
@@ -167,7 +170,7 @@ def prepare(
 ) -> list[Prepared]:
     """Give every step its command and resolved configuration; writes nothing.
 
-    Takes some seconds: each trainer is asked once for each command, seeds aside.
+    Takes some seconds: the trainers are asked once for each command, seeds aside.
 
     Args:
         lab: where the runs will be.
@@ -188,16 +191,18 @@ def prepare(
     number = default_gpus(lab, backend) if gpus is None else gpus
     placed = Where(backend, nodes)
     prepared: dict[int, Prepared] = {}
-    for waits in (False, True):  # a recipe contains that of the encoder, so these come second
-        group = [i for i, step in enumerate(plan.steps) if (step.after is not None) == waits]
-        made = [
-            _new_run(lab, plan.steps[i], gpus=number, where=placed, earlier=prepared) for i in group
-        ]
-        answers = programs.ask_all(lab, [run.command for run in made])
-        for index, run, answer in zip(group, made, answers, strict=True):
-            run = run._replace(recipe=str(answer["recipe"]), priority=priority)
-            there = None if plan.steps[index].again else standing(db, run)
-            prepared[index] = Prepared(plan.steps[index], run, _placed(answer, run), there)
+    with programs.Trainers(lab) as trainers:
+        for waits in (False, True):  # a recipe contains that of the encoder, so these come second
+            group = [i for i, step in enumerate(plan.steps) if (step.after is not None) == waits]
+            made = [
+                _new_run(lab, plan.steps[i], gpus=number, where=placed, earlier=prepared)
+                for i in group
+            ]
+            answers = trainers.ask([run.command for run in made])
+            for index, run, answer in zip(group, made, answers, strict=True):
+                run = run._replace(recipe=str(answer["recipe"]), priority=priority)
+                there = None if plan.steps[index].again else standing(db, run)
+                prepared[index] = Prepared(plan.steps[index], run, _placed(answer, run), there)
     return [prepared[index] for index in sorted(prepared)]
 
 

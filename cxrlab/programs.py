@@ -6,12 +6,15 @@ turned into options here, so that a trainer never reads them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,32 +71,97 @@ def command(
     ]
 
 
-def ask_all(lab: Lab, commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """Return what each command comes to; those that differ in `PLACES` alone are asked once.
+class Trainers:
+    """Those who are asked what commands come to.
 
-    The project's own trainers are asked together, in one process that imports torch once; a
-    program named in the settings is asked by `--print-config`.
+    The project's own answer in one process, which imports torch once, when it is first asked, and
+    ends with the `with` statement; a program named in the settings is asked by `--print-config`.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._own: subprocess.Popen[str] | None = None
+        self._complaints = tempfile.TemporaryFile(  # noqa: SIM115 - `__exit__` closes it
+            "w+", encoding="utf-8", errors="replace"
+        )
+
+    def __enter__(self) -> Trainers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._own is not None:
+            self._own.kill()  # it only answers
+            self._own.communicate()
+        self._complaints.close()
+
+    def ask(self, commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+        """Return what each command comes to; those that differ in `PLACES` alone are asked once.
+
+        Raises:
+            Usage: a trainer refused its settings (exit 2); the message is its own.
+            NotFound: something is not there (exit 3).
+            BadInput: data or weights are not what they should be (exit 4).
+            CxrlabError: it broke down.
+        """
+        questions = {_question(command): _alone(command) for command in commands}
+        known = {}
+        for key, line in questions.items():
+            if _module(line) in _RESOLVED_TOGETHER:
+                known[key] = self._answer(line)
+            else:
+                known[key] = resolve_configuration(self._lab, line)
+        return [known[_question(command)] for command in commands]
+
+    def _answer(self, line: Sequence[str]) -> dict[str, Any]:
+        command = [sys.executable, "-P", "-m", "trainers.resolve"]
+        if self._own is None:
+            self._own = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._complaints,
+                text=True,
+                cwd=self._lab.root,
+                env=_environment(),
+            )
+        own = self._own
+        assert own.stdin is not None
+        assert own.stdout is not None
+        limit = threading.Timer(_ASK_LIMIT_S, own.kill)
+        limit.start()
+        try:
+            with contextlib.suppress(BrokenPipeError):  # what it said of its end is told below
+                own.stdin.write(json.dumps(line[line.index("-m") + 1 :]) + "\n")
+                own.stdin.flush()
+            said = own.stdout.readline()
+        finally:
+            limit.cancel()
+        if not said:
+            code = own.wait()
+            self._complaints.seek(0)
+            last = self._complaints.read().strip().splitlines()[-1:] or [f"exit status {code}"]
+            raise _refusal(code, last[0], command)
+        answer: dict[str, Any] = json.loads(said)
+        if "error" in answer:
+            raise _refusal(answer["code"], answer["error"], line)
+        return answer
+
+
+def ask_all(lab: Lab, commands: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Return what each command comes to, where one question needs no answer of another.
 
     Raises:
-        Usage: a trainer refused its settings (exit 2); the message is its own.
-        NotFound: something is not there (exit 3).
-        BadInput: data or weights are not what they should be (exit 4).
-        CxrlabError: it broke down.
+        CxrlabError: see `Trainers.ask`.
     """
-    questions = {_question(command): _alone(command) for command in commands}
-    ours = {key: line for key, line in questions.items() if _module(line) in _RESOLVED_TOGETHER}
-    known = dict(zip(ours, _resolve_together(lab, list(ours.values())), strict=True))
-    for key, line in questions.items():
-        if key not in known:
-            known[key] = resolve_configuration(lab, line)
-    return [known[_question(command)] for command in commands]
+    with Trainers(lab) as trainers:
+        return trainers.ask(commands)
 
 
 def resolve_configuration(lab: Lab, command: Sequence[str]) -> dict[str, Any]:
     """Ask one trainer by `--print-config` what its command line comes to.
 
     Raises:
-        CxrlabError: see `ask_all`.
+        CxrlabError: see `Trainers.ask`.
     """
     return answer_of(lab, [*command, "--print-config"], wanted="configuration", key="recipe")
 
@@ -111,7 +179,7 @@ def answer_of(
         given: what the program reads on its standard input.
 
     Raises:
-        CxrlabError: see `ask_all`.
+        CxrlabError: see `Trainers.ask`.
     """
     done = _run(lab, command, given=given)
     if done.returncode == 0:
@@ -128,24 +196,7 @@ def answer_of(
     raise _refusal(done.returncode, message, command)
 
 
-def _resolve_together(lab: Lab, lines: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    if not lines:
-        return []
-    questions = [line[line.index("-m") + 1 :] for line in lines]
-    command = [sys.executable, "-P", "-m", "trainers.resolve"]
-    done = _run(lab, command, given="".join(json.dumps(q) + "\n" for q in questions))
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise _refusal(done.returncode, last, command)
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    for line, answer in zip(lines, answers, strict=True):
-        if "error" in answer:
-            raise _refusal(answer["code"], answer["error"], line)
-    return answers
-
-
 def _run(lab: Lab, command: Sequence[str], *, given: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONSAFEPATH": "1"}
     try:
         return subprocess.run(
             list(command),
@@ -153,7 +204,7 @@ def _run(lab: Lab, command: Sequence[str], *, given: str) -> subprocess.Complete
             capture_output=True,
             text=True,
             cwd=lab.root,
-            env=environment,
+            env=_environment(),
             timeout=_ASK_LIMIT_S,
             check=False,
         )
@@ -161,6 +212,10 @@ def _run(lab: Lab, command: Sequence[str], *, given: str) -> subprocess.Complete
         raise CxrlabError(
             f"no answer within {_ASK_LIMIT_S:.0f} s from {shlex.join(command)}"
         ) from None
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONSAFEPATH": "1"}
 
 
 def _refusal(code: int, message: str, command: Sequence[str]) -> CxrlabError:

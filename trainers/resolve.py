@@ -29,9 +29,10 @@ def resolve(question: Sequence[str]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Answer every line of standard input."""
+    """Answer every line of standard input as it comes: the next may contain the answer."""
     for line in sys.stdin:
         sys.stdout.write(json.dumps(resolve(json.loads(line))) + "\n")
+        sys.stdout.flush()
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxrlab.access import AsJson, RunName, named, opened
+from cxrlab.progress.meter import busy
 
 if TYPE_CHECKING:
     from cxrlab.cloning import Difference
@@ -43,14 +44,15 @@ def clone(
     with opened(ctx, changes=True) as (lab, db):
         (model,) = named(db, [run])
         step = cloning.step_of(db, model, changes=settings(sets or []), seed=seed)
-        (prepared,) = launching.prepare(
-            lab,
-            db,
-            Plan((step,)),
-            gpus=model.gpus,
-            priority=priority,
-            where=launching.Where(model.backend, model.nodes),
-        )
+        with busy(launching.ASKING):
+            (prepared,) = launching.prepare(
+                lab,
+                db,
+                Plan((step,)),
+                gpus=model.gpus,
+                priority=priority,
+                where=launching.Where(model.backend, model.nodes),
+            )
         gib = None if model.gpu_mib is None else model.gpu_mib / 1024
         (prepared,) = launching.asking([prepared], gpu_gib=gib, share=model.share)
         changed = cloning.differences(cloning.configuration(model), prepared.config)

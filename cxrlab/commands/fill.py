@@ -25,6 +25,7 @@ from cxrlab.asked import (
     part_of_grid,
 )
 from cxrlab.naming import what
+from cxrlab.progress.meter import busy
 
 if TYPE_CHECKING:
     from cxrlab.filling.outlook import Outlook
@@ -85,9 +86,10 @@ def fill(
         found = outlook.look(lab, db, asked)
         tell_left_out(found)
         where = launching.Where(backend.value if backend else None, nodes)
-        prepared = launching.prepare(
-            lab, db, found.plan, gpus=found.each, priority=priority, where=where
-        )
+        with busy(launching.ASKING):
+            prepared = launching.prepare(
+                lab, db, found.plan, gpus=found.each, priority=priority, where=where
+            )
         prepared = launching.asking(prepared, gpu_gib=gpu_memory, share=share)
         number = sum(one.there is None for one in prepared) + len(found.going_on)
         telling.tell_space(db, prepared)

@@ -22,6 +22,7 @@ from cxrlab.asked import (
     numbers,
     split,
 )
+from cxrlab.progress.meter import busy
 
 if TYPE_CHECKING:
     from cxrlab.lab import Lab
@@ -140,7 +141,8 @@ def launch(
         ]
         plan = plans.plan(wants, launching.pretrainings(db, start))
         tell_copy(lab, plan)
-        prepared = launching.prepare(lab, db, plan, gpus=number, priority=priority, where=where)
+        with busy(launching.ASKING):
+            prepared = launching.prepare(lab, db, plan, gpus=number, priority=priority, where=where)
         if on_oom is not None:
             launching.check_on_oom(on_oom.value, prepared)
         prepared = launching.asking(prepared, gpu_gib=gpu_memory, share=share)

@@ -46,6 +46,18 @@ def meter(what: str, noun: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Say on a terminal what takes some seconds, until it is over; a pipe is told nothing."""
+    if not console.coloured(sys.stderr):
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{what} …"):
+        yield
+
+
+@contextmanager
 def bar(what: str, noun: str) -> Iterator[Callable[[int, int], None]]:
     """Give the same on a terminal, as a bar."""
     from rich.console import Console

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -164,3 +165,44 @@ def test_a_setting_that_a_task_lacks_says_where_its_settings_are_listed(lab: Lab
         programs.ask_all(lab, [command(lab, step, encoder=ENCODER)])
     assert "trainers.finetune --task siim --help` lists" in caught.value.hint
     assert "`--set pretrain.mask_ratio=...`" in caught.value.hint
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
+    """The processes that are started from now on."""
+    found: list[subprocess.Popen[str]] = []
+
+    class Noted(subprocess.Popen[str]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            found.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    return found
+
+
+def test_one_process_answers_one_question_after_the_other(
+    lab: Lab, started: list[subprocess.Popen[str]]
+) -> None:
+    lab = with_programs(lab, "trainers.finetune")
+    first = command(lab, encoder=ENCODER)
+    with programs.Trainers(lab) as trainers:
+        (one,) = trainers.ask([first])
+        other, again = trainers.ask([[*first, "--blr", "0.5"], first])
+    assert one == again
+    assert other["blr"] == 0.5
+    assert other["recipe"] != one["recipe"]
+    (process,) = started
+    assert process.returncode is not None  # nothing is left behind
+
+
+def test_trainers_that_are_killed_between_two_questions_are_an_error(
+    lab: Lab, started: list[subprocess.Popen[str]]
+) -> None:
+    lab = with_programs(lab, "trainers.finetune")
+    first = command(lab, encoder=ENCODER)
+    with programs.Trainers(lab) as trainers:
+        trainers.ask([first])
+        started[0].kill()
+        with pytest.raises(CxrlabError, match="broke down"):
+            trainers.ask([[*first, "--blr", "0.5"]])

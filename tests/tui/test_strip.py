@@ -39,6 +39,12 @@ def test_a_probe_that_fails_says_why() -> None:
     assert said == "no GPU: 2 CPU slots, 0 busy  (the GPUs cannot be read: boom)"
 
 
+def test_gpus_that_cannot_be_read_are_not_said_to_be_none_nor_counted_as_slots() -> None:
+    unknown = Reading((), "the GPUs cannot be read: boom", 0.0, known=False)
+    said = words(unknown, **{"cpu:0": "abcdef mrm", "u0": "abcdef mrm"})
+    assert said == "GPU ?: 2 CPU slots, 1 busy  (the GPUs cannot be read: boom)"
+
+
 def test_one_gpu_is_shown_with_load_memory_heat_power_and_run() -> None:
     assert words(Reading(gpus(1), "", 0.0), u0="abcdef mrm") == (
         "GPU 0 ████▍ 87% 40/80G 61° 350W abcdef mrm"

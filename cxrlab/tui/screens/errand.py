@@ -53,7 +53,7 @@ class ErrandScreen(ModalScreen[None]):
             yield Static(id="errand-state", markup=False)
             with VerticalScroll(id="errand", can_focus=False):
                 yield Static(id="errand-words")
-            yield Static(Content(tr("s  stop     Esc  back; it goes on")), classes="keys")
+            yield Static(id="errand-keys", classes="keys")
 
     def on_mount(self) -> None:
         self.set_interval(LOOK_S, self.look)
@@ -62,6 +62,9 @@ class ErrandScreen(ModalScreen[None]):
     def look(self) -> None:
         self._asking.ask()
         self.query_one("#errand-state", Static).update(state_of(self._command))
+        ended = self._command.code is not None
+        keys = tr("Esc  back") if ended else tr("s  stop     Esc  back; it goes on")
+        self.query_one("#errand-keys", Static).update(Content(keys))
 
     @on(Read)
     def draw(self, message: Read) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.cells import cell_len
+from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, Binding
@@ -69,15 +70,19 @@ class Help(ModalScreen[None]):
         with Vertical(classes="box") as box:
             box.border_title = tr("Keys: {screen}").format(screen=tr(self._title or "this screen"))
             with VerticalScroll(id="help-text", can_focus=False):
-                yield Static(self._table())
+                yield Static(Group(self._table(), self._signs()))
             yield Static(tr("Esc  back"), classes="keys")
 
-    def _table(self) -> Text:
-        lines = Text()
-        width = max((cell_len(keys) for keys, _ in self._keys), default=0)
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column()
         for keys, what in self._keys:
-            lines.append(f"{padded(keys, width)}  ", "bold").append(f"{tr(what)}\n")
-        lines.append("\n")
+            table.add_row(Text(keys, "bold"), Text(tr(what)))
+        return table
+
+    def _signs(self) -> Text:
+        lines = Text("\n")
         signs = [sentences.state(name) for name in text.STATES]
         states = Text(tr("States") + "  ", "bold")
         lines.append(states).append("   ".join(signs[:4]) + "\n")

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from cxrlab.tui.words import tr
 from store import within
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def load(folder: Path, path: Path) -> Picture:
         OSError: it cannot be read, is no picture, or is no file of that folder.
         ValueError: it is broken, or too large to be one.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if not path.is_relative_to(folder):
         raise within.Elsewhere(f"{path} is not in the run's folder")
@@ -126,6 +127,8 @@ def load(folder: Path, path: Path) -> Picture:
             with Image.open(file) as found:
                 found.thumbnail((MOST_PX, MOST_PX))
                 return found.convert("RGB")
+        except UnidentifiedImageError as error:  # whose words name a handle, and no file
+            raise ValueError(tr("it is in no format that is known")) from error
         except OSError:
             raise
         except Exception as error:  # decoders raise whatever broken files make them stumble over

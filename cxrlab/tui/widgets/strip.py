@@ -55,10 +55,11 @@ class GpuStrip(Widget):
         gone = sum(card.gpu is None for card in self._read.cards)
         if self._read.reading.gpus or gone:
             return _fullest(self._read, gone, width)
-        busy = tr("{n} busy").format(n=len(self._read.holders))
+        slots = [device for device in self._read.holders if device.startswith("cpu:")]
+        busy = tr("{n} busy").format(n=len(slots))
         cpu = joined([counted(self._read.cpu_slots, "CPU slot"), busy])
         error = self._read.reading.error.removeprefix("no GPU is there")
-        said = f"{tr('no GPU')}: {cpu}"
+        said = f"{tr('no GPU') if self._read.reading.known else 'GPU ?'}: {cpu}"
         return f"{said}  ({harmless(sentences.said(error))})" if error else said
 
 

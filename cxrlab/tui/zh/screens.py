@@ -215,6 +215,7 @@ WORDS: dict[str, str] = {
     "← →  another picture     Esc  back": "← →  换一张     Esc  返回",
     "this run has drawn no picture": "该运行没有生成图片",
     "this picture cannot be shown": "这张图片无法显示",
+    "it is in no format that is known": "其格式无法识别",
     "samples": "样例",
     "attempts": "历次尝试",
     "from step {n}": "自第 {n} 步",

@@ -324,6 +324,19 @@ _FILES = (
 )
 """What keeps a file from being read or written."""
 
+_REGISTRY = (
+    (
+        r"another process has kept the registry busy for (?P<time>.+)",
+        "另一个进程占用登记库已达 {time}",
+    ),
+    (
+        r"(?P<file>`.+`) was written by a newer cxrlab: its schema is (?P<new>\d+), "
+        r"this one knows (?P<known>\d+)",
+        "{file} 由更新版本的 cxrlab 写入：其结构版本为 {new}，当前版本只认识 {known}",
+    ),
+    (r"cannot open the registry (?P<file>`.+`): (?P<why>.+)", "无法打开登记库 {file}：{why}"),
+)
+
 _TYPED = (
     (
         r"seeds are (?P<typed>`.*`); expected a form like `0`, `0,1,2` or `0-4`",
@@ -376,4 +389,5 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     *_MACHINE,
     *_FILES,
     *_TYPED,
+    *_REGISTRY,
 )

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -310,3 +311,18 @@ def told() -> Callable[[CxrlabApp], str]:
 @pytest.fixture
 def gpus_on_paper() -> Callable[[], Reading]:
     return eight_gpus
+
+
+@pytest.fixture(scope="session")
+def by_hand() -> SimpleNamespace:
+    """What labs are built with that several tests share, for they only look at them."""
+    return SimpleNamespace(
+        NOW=NOW,
+        SETTINGS=SETTINGS,
+        add=add,
+        event=event,
+        eight_gpus=eight_gpus,
+        fill=fill,
+        new_run=new_run,
+        write_events=write_events,
+    )

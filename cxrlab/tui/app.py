@@ -143,6 +143,7 @@ class CxrlabApp(Doing):
         self._gpus: messages.GpusRead | None = None
         self._history = History()
         self._trouble = ""
+        self._unread = False
         self._new_lab: Lab | None = None
         self.to_terminal: Callable[[str], object] = self._write_to_terminal
         set_up = {"lab": lab, "post": self.post_message, "rhythm": rhythm or Rhythm()}
@@ -201,6 +202,7 @@ class CxrlabApp(Doing):
         if message.under_way is not None:
             self._under_way = message.under_way
             self._trouble = ""
+            self._unread = False
             self.show_status()
 
     @on(messages.RegistryChanged)
@@ -241,6 +243,7 @@ class CxrlabApp(Doing):
 
     @on(messages.Trouble)
     def _told(self, message: messages.Trouble) -> None:
+        self._unread = self._unread or message.unread
         if message.text != self._trouble:
             self._trouble = message.text
             log.warning("%s", harmless(message.text))
@@ -264,6 +267,8 @@ class CxrlabApp(Doing):
         still = time.monotonic() - self._last_beat
         silent = f"! {tr('disk silent for {time}').format(time=text.duration(still))}"
         warning = silent if still > STILL_S else ""
+        if self._unread:
+            warning = f"! {tr('registry not readable')}"
         for bar in screen.query(TopBar):
             bar.say("  ".join(counts) or tr("nothing under way"), short=short, warning=warning)
         quiet_s = time.monotonic() - self._last_gpus

@@ -50,6 +50,8 @@ class Trouble(Message):
 
     text: str
     hint: str = ""
+    unread: bool = False
+    """Whether the registry cannot be read, which is shown until it can."""
 
 
 @dataclass

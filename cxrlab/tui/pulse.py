@@ -65,7 +65,8 @@ class Pulse(threading.Thread):
                 self._read_settings()
                 self._ask()
             except (StoreError, CxrlabError, OSError) as error:
-                self._post(Trouble(str(error), getattr(error, "hint", "")))
+                unread = isinstance(error, StoreError)
+                self._post(Trouble(str(error), getattr(error, "hint", ""), unread=unread))
                 self._ended.wait(2.0)
 
     def _ask(self) -> None:

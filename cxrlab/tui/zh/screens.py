@@ -6,6 +6,7 @@ WORDS: dict[str, str] = {
     # whichever screen
     "nothing under way": "无进行中的运行",
     "disk silent for {time}": "磁盘 {time} 无响应",
+    "registry not readable": "登记库无法读取",
     "asking": "查询中",
     "no answer for {time}": "{time} 无响应",
     "the driver may hang": "驱动可能已挂死",

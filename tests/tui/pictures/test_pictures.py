@@ -241,7 +241,7 @@ async def test_a_registry_of_no_use(opened: Wait, new_lab: Wait) -> None:
     lab = new_lab()
     lab.registry.write_bytes(b"this is no registry" * 100)
     async with opened(lab) as at:
-        await at.look("registry-torn", of=GridScreen)
+        await at.look("registry-torn", "", "registry not readable", of=GridScreen)
 
 
 async def test_a_registry_from_the_future(opened: Wait, new_lab: Wait) -> None:
@@ -249,7 +249,7 @@ async def test_a_registry_from_the_future(opened: Wait, new_lab: Wait) -> None:
     with contextlib.closing(open_store(lab.registry)) as db:
         db.conn.execute("pragma user_version = 9999")
     async with opened(lab) as at:
-        await at.look("registry-newer", of=GridScreen)
+        await at.look("registry-newer", "", "registry not readable", of=GridScreen)
 
 
 async def test_a_lab_of_somebody_else(

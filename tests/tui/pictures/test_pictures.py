@@ -271,7 +271,9 @@ async def test_nothing_answers(opened: Wait, lab_of_many: Lab, watch: SimpleName
 async def test_settings_that_cannot_be_read(opened: Wait, new_lab: Wait) -> None:
     lab = new_lab()
     async with opened(lab, rhythm=Rhythm(refresh_s=0, look_s=0.1, gpus_s=3600)) as at:
-        lab.settings_file.write_text("[launch]\npreset = 3\n")
+        edited = lab.root / "edited.toml"
+        edited.write_text("[launch]\npreset = 3\n")
+        edited.replace(lab.settings_file)  # at no moment is it empty, which would be in order
         await at.look("settings-wrong", "", "launch.preset", of=GridScreen)
 
 

@@ -35,10 +35,10 @@ class Page(ModalScreen[None]):
             "escape,q,backspace", "back", "Back", tooltip="Back; what is worked on is dropped."
         ),
         Binding("y", "copy", "Copy", tooltip="Copy the page as text; the terminal keeps it."),
-        Binding("down,j", "scroll(1)", "Down", show=False),
-        Binding("up,k", "scroll(-1)", "Up", show=False),
-        Binding("pagedown,space", "scroll(10)", "Page down", show=False),
-        Binding("pageup", "scroll(-10)", "Page up", show=False),
+        # arrows and pages are the text's own keys, which has the focus
+        Binding("j", "scroll(1)", "Down", show=False),
+        Binding("k", "scroll(-1)", "Up", show=False),
+        Binding("space", "scroll(10)", "Page down", show=False),
     ]
 
     @dataclass

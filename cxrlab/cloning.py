@@ -6,7 +6,6 @@ row. A clone is planned and queued like any other run, so one that the lab has i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,11 +75,7 @@ def configuration(run: runs.Run) -> dict[str, Any]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a file; empty where there is none."""
-    try:
-        loaded = json.loads(within.read_text(path.parent, path.name))
-    except (OSError, ValueError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
+    return within.read_object(path.parent, path.name)
 
 
 def _given(command: Sequence[str], option: str) -> str:

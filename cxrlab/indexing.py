@@ -6,7 +6,6 @@ missing read. That is a file for each recipe that no one has asked about yet, 0.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -52,12 +51,7 @@ def bring_up(db: Database, *, limit_s: float = float("inf")) -> int:
 
 def kept(folder: Path) -> dict[str, Any]:
     """Return the settings of a run by which it can be found."""
-    try:
-        config = json.loads(within.read_text(folder, "config.json"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(config, dict):
-        return {}
+    config = within.read_object(folder, "config.json")
     return {name: value for name, value in config.items() if name not in NOT_KEPT}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,11 +67,7 @@ def mark_removed(db: Database, run_id: str, path: str, *, at: float) -> None:
 
 def removed_of(folder: Path) -> dict[str, Any]:
     """Return what a run folder says of its checkpoints that were removed, by path within it."""
-    try:
-        said = json.loads(within.read_text(folder, REMOVED))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return said if isinstance(said, dict) else {}
+    return within.read_object(folder, REMOVED)
 
 
 def newest_encoder(db: Database, method: str, *, preset: str | None = None) -> Encoder:

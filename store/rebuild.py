@@ -7,7 +7,6 @@ out from the process table whether that is true.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -71,7 +70,7 @@ def _folders(runs_dir: Path) -> Iterator[_Found]:
 
 
 def _read(folder: Path, named: dict[str, Any]) -> _Found:
-    config = _json(folder, "config.json")
+    config = within.read_object(folder, "config.json")
     attempts = [
         record
         for path in folder.glob("attempts/*.json")
@@ -79,7 +78,7 @@ def _read(folder: Path, named: dict[str, Any]) -> _Found:
     ]
     attempts.sort(key=lambda record: int(record["attempt"]))
     times = [record["started"] for record in attempts if record.get("started")]
-    order = _json(folder, "slurm.json")
+    order = within.read_object(folder, "slurm.json")
     job = jobs.told(named["id"], order, attempts)
     nodes = _whole(order.get("nodes"), None) or 1
     files = [folder / "config.json", folder / "command.txt"]
@@ -123,18 +122,9 @@ def _command(folder: Path, attempts: list[dict[str, Any]]) -> list[str]:
     return parts
 
 
-def _json(folder: Path, name: str) -> dict[str, Any]:
-    """Return the object in a file; an empty one where it cannot be read or is no JSON object."""
-    try:
-        loaded = json.loads(within.read_text(folder, name))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
-
-
 def _record(folder: Path, name: str) -> dict[str, Any]:
     """Return what the runner recorded of an attempt, without what is not of its kind."""
-    record = _json(folder / "attempts", name)
+    record = within.read_object(folder / "attempts", name)
     for key in ("started", "ended"):
         if not isinstance(record.get(key), int | float):
             record[key] = None

@@ -7,10 +7,11 @@ which would be waited for without end, a device, which never ends, or a link to 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 class Elsewhere(OSError):
@@ -46,6 +47,18 @@ def read_text(folder: Path, name: str) -> str:
     """
     with open_file(folder, name) as file:
         return file.read().decode("utf-8", errors="replace")
+
+
+def read_object(folder: Path, name: str) -> dict[str, Any]:
+    """Return the JSON object in a file of a run folder; an empty one where there is none.
+
+    Also where it cannot be read, or is nested deeper than any program of ours writes.
+    """
+    try:
+        found = json.loads(read_text(folder, name))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def whole_lines(file: BinaryIO, most: int) -> bytes:

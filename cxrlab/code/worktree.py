@@ -186,9 +186,8 @@ def _make_folders(origin: Path, target: Path) -> None:
 
 def facts(folder: Path) -> dict[str, Any] | None:
     """Return what a run folder says of the copy that its program starts in; None for none."""
-    try:
-        note = json.loads(within.read_text(folder, NOTE))
-    except (OSError, ValueError):
+    note = within.read_object(folder, NOTE)
+    if not isinstance(note.get("files"), list):
         return None
     told = ("from", "within", "commit", "uncommitted_changes", "digest")
     return {name: note.get(name) for name in told} | {"files": len(note["files"])}

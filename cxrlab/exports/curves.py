@@ -71,11 +71,7 @@ def read(db: Database, run: Run) -> Curves:
 
 def settings(run: Run) -> dict[str, Any]:
     """Return the configuration of a run, as its folder has it, nested names joined by dots."""
-    try:
-        config = json.loads(within.read_text(Path(run.folder), "config.json"))
-    except (OSError, ValueError):
-        return {}
-    return dict(_flat("", config)) if isinstance(config, dict) else {}
+    return dict(_flat("", within.read_object(Path(run.folder), "config.json")))
 
 
 def _flat(prefix: str, value: dict[str, Any]) -> list[tuple[str, Any]]:

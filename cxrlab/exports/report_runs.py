@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -202,8 +201,4 @@ def _beginning(path: Path) -> str:
 
 def provenance(folder: Path) -> dict[str, Any]:
     """Return what a run says of its origin; empty where its folder does not tell."""
-    try:
-        said = json.loads(within.read_text(folder, "provenance.json"))
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
+    return within.read_object(folder, "provenance.json")

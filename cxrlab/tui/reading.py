@@ -5,7 +5,6 @@ Each opens the registry for itself and is called on a thread, never by a handler
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -453,11 +452,7 @@ def read_points(
 
 def read_settings(folder: Path) -> dict[str, object]:
     """Return the resolved configuration of a run; empty while it has none."""
-    try:
-        found = json.loads(within.read_text(folder, "config.json"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return within.read_object(folder, "config.json")
 
 
 def read_other(lab: Lab, run_id: str, metric: str) -> tuple[Run, NewPoints]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from cxrlab import completion
+from cxrlab import completion, text
 from cxrlab.errors import Usage, unknown_name
 
 if TYPE_CHECKING:
@@ -213,15 +213,15 @@ def numbers(option: str, words: list[str] | None) -> list[int]:
     found: list[int] = []
     for word in split(words):
         first, dots, last = word.strip().rstrip("%").partition("..")
-        if not first.isdigit() or (dots and not last.isdigit()):
+        begin, end = text.whole(first), text.whole(last if dots else first)
+        if begin is None or end is None:
             raise Usage(
                 f"`--{option} {word}` is no whole number",
                 f"write `--{option} {'0..4' if option == 'seed' else '1,10'}`",
             )
-        end = int(last) if dots else int(first)
-        if not 0 <= end - int(first) < MOST_AT_ONCE:
+        if not 0 <= end - begin < MOST_AT_ONCE:
             raise Usage(f"`--{option} {word}` goes nowhere, or too far", "write `0..4`")
-        found += range(int(first), end + 1)
+        found += range(begin, end + 1)
     return found
 
 
@@ -250,6 +250,7 @@ def gpus_asked(word: str | None) -> int | None:
         return None
     if word == "cpu":
         return 0
-    if not word.isdigit():
+    count = text.whole(word)
+    if count is None:
         raise Usage(f"`--gpus {word}` is neither a number nor `cpu`", "write `--gpus 1`")
-    return int(word)
+    return count

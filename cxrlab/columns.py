@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from cxrlab import text
 from cxrlab.errors import NotFound, Usage, nearest, unknown_name
 from trainers import metrics
 from trainers.catalog import METHODS, PRETRAIN, PRETRAIN_ENTRY, TASKS, TaskEntry
@@ -147,7 +148,8 @@ def read(word: str, groups: Iterable[str] = ()) -> tuple[Column, ...]:
         if task in METHODS:
             raise NotFound(f"`{task}` is a method, and no column", "write it under `methods`")
         raise error
-    ratio = int(rest.pop(0)) if rest and rest[0].isdigit() else None
+    ratio = text.whole(rest[0]) if rest else None
+    rest = rest if ratio is None else rest[1:]
     metric = rest.pop(0) if rest else None
     if rest or metric == "" or (ratio is not None and task == PRETRAIN):
         raise Usage(f"`{word}` is no column", "write `siim`, `siim:10`, `siim:10:Dice`")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from cxrlab import completion, console
+from cxrlab import completion, console, text
 from cxrlab.errors import NotFound, Usage, unknown_name
 from cxrlab.harmless import harmless
 from trainers.catalog import METHODS, PRETRAIN, TASKS
@@ -105,7 +105,8 @@ def cell_word(name: str) -> str:
         raise unknown_name("task", task, (*TASKS, PRETRAIN))
     ratio = rest.pop(0) if rest and rest[0].isdecimal() else ""
     metric = rest.pop(0) if rest else ""
-    if rest or (ratio and not 0 < int(ratio) <= 100) or (metric and not metrics.find(metric)):
+    share = text.whole(ratio) if ratio else 1
+    if rest or not 0 < (share or 0) <= 100 or (metric and not metrics.find(metric)):
         raise Usage(f"`{name}` is no cell", "write `mrm:siim`, `mrm:siim:10`, `mrm:siim:10:Dice`")
     return ":".join(filter(None, (method, task, ratio, metric)))
 

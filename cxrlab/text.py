@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kKMGTP])(i)?)?B?")
 
+_LONGEST_WHOLE = 18
+"""Digits; Python reads thousands of them slowly, and more not at all."""
+
 NOTHING = "-"
 """Stands where there is no number."""
 
@@ -84,6 +87,11 @@ def bytes_of(said: str) -> int | None:
         return None
     power = 0 if not found[2] else "KMGTP".index(found[2].upper()) + 1
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
+
+
+def whole(said: str) -> int | None:
+    """Return the whole number that was typed; None where it is none, or longer than any in use."""
+    return int(said) if said.isdecimal() and len(said) <= _LONGEST_WHOLE else None
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cxrlab import launch, sweeping
+from cxrlab import launch, sweeping, text
 from cxrlab import plan as plans
 from cxrlab.errors import CxrlabError, Usage
+from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.launch import Launched, Prepared, Where
 from cxrlab.tui import sentences
@@ -24,6 +25,7 @@ SWITCH = ("off", "on")
 MOST_SEEDS = 20
 MOST_PRIORITY = 1_000_000
 MOST_NODES = 10_000
+LONGEST_QUOTED = 60
 
 
 class Manner(NamedTuple):
@@ -64,9 +66,10 @@ class Manner(NamedTuple):
             Usage: the number of nodes is none.
         """
         typed = self.nodes.strip()
-        if typed and (not typed.isdecimal() or not 0 < int(typed) <= MOST_NODES):
-            raise Usage(f"nodes are `{typed}`; expected a whole number from 1 on")
-        return Where(self.backend, int(typed) if typed else None)
+        nodes = text.whole(typed)
+        if typed and not 0 < (nodes or 0) <= MOST_NODES:
+            raise Usage(f"nodes are {_quoted(typed)}; expected a whole number from 1 on")
+        return Where(self.backend, nodes)
 
     def gib(self) -> float | None:
         """Return how much memory of a GPU each run needs; None where that is to be learnt.
@@ -82,7 +85,7 @@ class Manner(NamedTuple):
         except ValueError:
             found = 0.0
         if not 0.1 <= found < 10_000:  # also what is not a number
-            raise Usage(f"the memory is `{typed}`; expected GiB of each GPU, such as `22`")
+            raise Usage(f"the memory is {_quoted(typed)}; expected GiB of each GPU, such as `22`")
         return found
 
     def prepared(
@@ -129,10 +132,10 @@ def ratios_of(typed: str) -> tuple[int, ...]:
     parts = [part.strip().removesuffix("%").strip() for part in typed.split(",")]
     if not any(parts) or parts == ["all"]:
         return ()
-    for part in parts:
-        if not part.isdecimal():
-            raise Usage(f"labels are `{typed.strip()}`; expected percents like `10` or `1,10,100`")
-    return tuple(dict.fromkeys(int(part) for part in parts))
+    found = [share for part in parts if (share := text.whole(part)) is not None]
+    if len(found) < len(parts):
+        raise Usage(f"labels are {_quoted(typed)}; expected percents like `10` or `1,10,100`")
+    return tuple(dict.fromkeys(found))
 
 
 def seeds_of(typed: str) -> tuple[int, ...]:
@@ -143,15 +146,15 @@ def seeds_of(typed: str) -> tuple[int, ...]:
     """
     found: list[int] = []
     for part in typed.replace("..", "-").replace(" ", ",").split(","):
-        first, dash, last = part.partition("-")
         if not part:
             continue
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise Usage(f"seeds are `{typed.strip()}`; expected a form like `0`, `0,1,2` or `0-4`")
-        end = int(last) if dash else int(first)
-        if end - int(first) >= MOST_SEEDS:
+        first, dash, last = part.partition("-")
+        begin, end = text.whole(first), text.whole(last if dash else first)
+        if begin is None or end is None:
+            raise Usage(f"seeds are {_quoted(typed)}; expected a form like `0`, `0,1,2` or `0-4`")
+        if end - begin >= MOST_SEEDS:
             raise Usage(f"at most {MOST_SEEDS} seeds can be launched at once")
-        found += range(int(first), end + 1)
+        found += range(begin, end + 1)
     if not 0 < len(set(found)) <= MOST_SEEDS:
         raise Usage(f"name one to {MOST_SEEDS} seeds, such as `0` or `0,1,2`")
     return tuple(dict.fromkeys(found))
@@ -168,10 +171,12 @@ def settings_of(typed: str) -> list[sweeping.Settings]:
     try:
         words = shlex.split(typed)
     except ValueError:
-        raise Usage(f"settings are `{typed.strip()}`; a quotation mark is open") from None
+        raise Usage(f"settings are {_quoted(typed)}; a quotation mark is open") from None
     for word in words:
         if not word.partition("=")[1]:
-            raise Usage(f"`{word}` sets nothing", "write `KEY=VALUE`, with blanks between them")
+            raise Usage(
+                f"{_quoted(word)} sets nothing", "write `KEY=VALUE`, with blanks between them"
+            )
     return sweeping.combinations(words, [])
 
 
@@ -182,9 +187,17 @@ def priority_of(typed: str) -> int:
         Usage: it is no whole number, or a very large one.
     """
     word = typed.strip() or "0"
-    if not word.removeprefix("-").isdecimal() or abs(int(word)) > MOST_PRIORITY:
-        raise Usage(f"the priority is `{word}`; expected a whole number, higher ones start first")
-    return int(word)
+    size = text.whole(word.removeprefix("-"))
+    if size is None or size > MOST_PRIORITY:
+        raise Usage(
+            f"the priority is {_quoted(word)}; expected a whole number, higher ones start first"
+        )
+    return -size if word.startswith("-") else size
+
+
+def _quoted(typed: str) -> str:
+    """Return what was typed, as far as a form has room to say it again."""
+    return f"`{harmless(typed.strip(), LONGEST_QUOTED)}`"
 
 
 def in_full(error: CxrlabError) -> str:

@@ -25,6 +25,7 @@ from aiohttp.typedefs import Handler
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
+from cxrlab import text
 from cxrlab.errors import CxrlabError, Usage
 
 PORT = 8765
@@ -266,8 +267,8 @@ def port_of(request: web.Request) -> int:
 
 
 def _cells(request: web.Request, name: str, default: int) -> int:
-    given = request.query.get(name, "")
-    return min(int(given), 1000) if given.isdecimal() and given != "0" else default
+    given = text.whole(request.query.get(name, ""))
+    return min(given, 1000) if given else default
 
 
 def listen(host: str, port: int | None) -> socket.socket:

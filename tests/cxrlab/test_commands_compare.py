@@ -251,6 +251,7 @@ def test_a_method_is_held_against_its_own_paper_by_that_word(lab, finished):
         (("mrm", "refers"), 3, "no such cell is in both"),
         (("mrm", "refers", "--task", "nhi"), 3, "did you mean `nih`"),
         (("mrm", "refers", "--ratio", "ten"), 2, "no whole number"),
+        (("mrm", "refers", "--ratio", "²"), 2, "no whole number"),
         (("mrm",), 2, "missing argument"),
     ],
 )

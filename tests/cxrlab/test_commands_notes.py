@@ -160,6 +160,7 @@ def test_a_note_is_about_a_method_or_a_task_as_well(told: Any, name: str, about:
         ("mrn:siim", 3, "did you mean `mrm`"),
         ("mrm:sim", 3, "did you mean `siim`"),
         ("mrm:siim:0", 2, "no cell"),
+        (f"mrm:siim:{'9' * 5000}", 2, "no cell"),
         ("mrm:siim:10:Dices", 2, "no cell"),
         ("mrm:siim:10:Dice:x", 2, "no cell"),
     ],

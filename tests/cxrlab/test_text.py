@@ -56,6 +56,22 @@ def test_a_number_keeps_four_digits_and_no_tail() -> None:
     assert written == ["0.0001234", "3", "1234567", "nan", "-"]
 
 
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("0", 0),
+        ("007", 7),
+        ("", None),
+        ("-1", None),
+        ("1.5", None),
+        ("²", None),
+        ("9" * 5000, None),
+    ],
+)
+def test_a_whole_number_is_one_that_somebody_may_mean(said: str, number: int | None) -> None:
+    assert text.whole(said) == number
+
+
 def test_every_state_of_the_registry_has_a_symbol_of_its_own() -> None:
     assert set(text.STATES) == set(runs.STATES)
     assert len({state.symbol for state in text.STATES.values()}) == len(text.STATES)

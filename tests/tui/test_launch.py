@@ -8,7 +8,7 @@ import pytest
 
 from cxrlab.errors import Usage
 from cxrlab.lab import Lab
-from cxrlab.tui.answers import MOST_SEEDS, Manner, priority_of, seeds_of, settings_of
+from cxrlab.tui.answers import MOST_SEEDS, Manner, priority_of, ratios_of, seeds_of, settings_of
 from cxrlab.tui.messages import OpenLaunch
 from cxrlab.tui.screens.launch import Launch
 from cxrlab.tui.widgets.choice import Choice
@@ -40,7 +40,9 @@ def test_seeds_are_a_list_or_a_range(typed: str, seeds: tuple[int, ...]) -> None
     assert seeds_of(typed) == seeds
 
 
-@pytest.mark.parametrize("typed", ["", "a", "-1", "1-", "0-99999999", "3-1", "[red]"])
+@pytest.mark.parametrize(
+    "typed", ["", "a", "-1", "1-", "0-99999999", "3-1", "[red]", "9" * 5000, f"0-{'9' * 5000}"]
+)
 def test_what_is_no_seed_is_refused(typed: str) -> None:
     with pytest.raises(Usage):
         seeds_of(typed)
@@ -60,9 +62,15 @@ def test_settings_with_several_values_are_a_combination_each() -> None:
 
 def test_a_priority_is_a_whole_number() -> None:
     assert [priority_of(typed) for typed in ("", " 3 ", "-2")] == [0, 3, -2]
-    for typed in ("x", "1.5", "--1", "99999999"):
+    for typed in ("x", "1.5", "--1", "99999999", "9" * 5000):
         with pytest.raises(Usage):
             priority_of(typed)
+
+
+def test_what_is_wrong_is_said_again_only_as_far_as_there_is_room() -> None:
+    with pytest.raises(Usage) as refused:
+        ratios_of("9" * 5000)
+    assert "(4,940 characters more)" in refused.value.message
 
 
 async def test_the_form_says_what_runs_first(
@@ -239,6 +247,7 @@ async def test_the_cluster_an_encoder_and_another_run_of_the_same_can_be_asked_f
         ("memory", "0", "expected GiB"),
         ("memory", "nan", "expected GiB"),
         ("nodes", "x", "expected a whole number"),
+        ("nodes", "9" * 5000, "expected a whole number"),
         ("nodes", "2", "this machine is one node"),
     ],
 )

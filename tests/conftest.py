@@ -79,7 +79,10 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     yield made
     with contextlib.suppress(Exception):
         agent.end(made)
-    runner.kill_all({pid for folder in root.glob("runs/*") for pid in runner.processes_of(folder)})
+    for folder in root.glob("runs/*"):
+        while left := runner.processes_of(folder):  # a runner may be starting its trainer meanwhile
+            runner.kill_all(left)
+            time.sleep(0.01)
 
 
 @pytest.fixture

@@ -267,3 +267,8 @@ def test_every_public_function_of_the_store_is_among_those_looked_at() -> None:
 def test_a_walk_through_all_points_would_be_noticed(filled: Any) -> None:
     act = lambda db: db.conn.execute("select sum(value) from points").fetchall()  # noqa: E731
     assert any(reads_it_all(line) for _, line in plans_of(filled, act))
+
+
+def test_open_jobs_are_not_looked_for_among_all_runs(db: Any) -> None:
+    lines = [line for _, line in plans_of(db, jobs.open_jobs)]  # nothing is known of the sizes
+    assert [line for line in lines if line.startswith("SCAN")] == ["SCAN j USING INDEX jobs_open"]

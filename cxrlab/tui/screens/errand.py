@@ -56,7 +56,6 @@ class ErrandScreen(ModalScreen[None]):
             yield Static(id="errand-keys", classes="keys")
 
     def on_mount(self) -> None:
-        self.query_one("#errand").anchor()  # stays at the end, unless one scrolls away from it
         self.set_interval(LOOK_S, self.look)
         self.look()
 
@@ -69,7 +68,11 @@ class ErrandScreen(ModalScreen[None]):
 
     @on(Read)
     def draw(self, message: Read) -> None:
+        page = self.query_one("#errand")
+        follows = page.scroll_offset.y >= page.max_scroll_y
         self.query_one("#errand-words", Static).update(Text("\n".join(message.lines)))
+        if follows:
+            page.scroll_end(animate=False)
 
     def action_scroll(self, down: int) -> None:
         self.query_one("#errand").scroll_relative(y=down, animate=False)

@@ -222,6 +222,7 @@ class Agent:
             if str(error) != self.complaint:  # once, not twice a second
                 logger.error("%s", error)
             self.complaint = str(error)
+            self.ended()  # a runner that was not waited for would end every sleep at once
             self.wait(nap_s)
             return True
         self.complaint = ""

@@ -356,6 +356,19 @@ def test_a_pass_does_not_fail_when_the_registry_does(lab: Lab, working: agent.Ag
     assert working.complaint
 
 
+def test_while_the_registry_fails_a_runner_that_has_ended_does_not_keep_the_agent_awake(
+    lab: Lab, trainer: Make, working: agent.Agent
+) -> None:
+    trainer()
+    working.one_pass()
+    (child,) = working.children
+    os.waitid(os.P_PID, child.runner.pid, os.WEXITED | os.WNOWAIT)
+    lab.registry.unlink()
+    assert working.one_pass() is True
+    assert working.complaint
+    assert working.children == []
+
+
 def test_a_place_that_falls_free_is_given_before_the_next_pass(
     lab: Lab, db: Any, trainer: Make, working: agent.Agent, wait_for_state: Make
 ) -> None:

@@ -7,7 +7,6 @@ none reaches a process that got the number later.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -123,11 +122,8 @@ def look(folder: Path, attempt: int) -> Look:
 def read_record(folder: Path, attempt: int) -> dict[str, Any] | None:
     """Return what the runner wrote of an attempt; None while there is nothing."""
     path = runner.record_path(folder, attempt)
-    try:
-        record = json.loads(within.read_text(path.parent, path.name))
-    except (OSError, ValueError):
-        return None
-    return _own(_sound(record), folder) if isinstance(record, dict) else None
+    record = within.read_object(path.parent, path.name)
+    return _own(_sound(record), folder) if record else None
 
 
 def _own(record: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ like it has been, nothing is known but that a run folder needs `LEAST`.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -74,10 +73,7 @@ class Disk:
         """Return how many encoders a run keeps on its way."""
         config = self._configs.get(run.folder)
         if config is None:
-            try:
-                config = json.loads(within.read_text(Path(run.folder), "config.json"))
-            except (OSError, ValueError):
-                return 0
+            config = within.read_object(Path(run.folder), "config.json")
         every, epochs = config.get("keep_every"), config.get("epochs")
         if not (isinstance(every, int) and isinstance(epochs, int) and every > 0):
             return 0

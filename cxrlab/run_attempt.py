@@ -2,8 +2,8 @@
 
     python -P -S cxrlab/run_attempt.py FOLDER ATTEMPT -- COMMAND...
 
-By its file, without `-m` and without `site`: these two would take as long as all that the runner
-loads. What lies beside the package comes last, and so hides nothing of the standard library.
+By its file, without `-m` and without `site`, which lengthen the start of every run and do nothing
+for it. What lies beside the package comes last, and so hides nothing of the standard library.
 """
 
 import os

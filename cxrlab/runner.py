@@ -4,7 +4,7 @@
 
 The runner starts the command in a process group of its own, sends its output to `log.txt`, passes
 SIGTERM on to it, beats once a second, and keeps `attempts/N.json`: who runs (pid and start time,
-on which boot), and how it ended. Standard library only, and of that no more than it needs: half of
+on which boot), and how it ended. Standard library only, and of that no more than it needs: much of
 the time in which a free GPU gets its next run is that of this start. The process table is read from
 `/proc`.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from store import runs
@@ -54,16 +55,20 @@ def of_run(db: Database, run_id: str) -> list[Result]:
     return [Result._make(row) for row in rows]
 
 
-def one(db: Database, run_id: str, metric: str) -> Result | None:
-    """Return one number of the run's result; None where it has no such number."""
-    row = db.conn.execute(
+def one_each(db: Database, wanted: Mapping[str, str]) -> dict[str, Result]:
+    """Return of each run the number it is asked for; runs without it are left out.
+
+    `wanted` gives the name of a number for the id of a run.
+    """
+    rows = db.conn.execute(
         """
-        select metric, value, low, high from results
-        where run = (select seq from runs where id = :id) and metric = :metric
+        select runs.id, metric, results.value, low, high
+        from json_each(:wanted) wanted join runs on runs.id = wanted.key
+        join results on run = seq and metric = wanted.value
         """,
-        {"id": run_id, "metric": metric},
-    ).fetchone()
-    return Result._make(row) if row else None
+        {"wanted": json.dumps(wanted)},
+    )
+    return {id: Result(*number) for id, *number in rows.fetchall()}
 
 
 def document(db: Database, run_id: str) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ Removing the registry loses them; `cxrlab rebuild` keeps those of the runs that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 
 from store import runs
@@ -31,16 +32,16 @@ def change(
 
 def of(db: Database, ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return the tags of each run that has any, in alphabetical order."""
+    rows = db.conn.execute(
+        """
+        select runs.id, tag from json_each(:ids) asked join runs on runs.id = asked.value
+        join tags on run = seq order by tag
+        """,
+        {"ids": json.dumps(list(ids))},
+    )
     found: dict[str, tuple[str, ...]] = {}
-    for id in ids:
-        rows = db.conn.execute(
-            """
-            select tag from tags where run = (select seq from runs where id = :id) order by tag
-            """,
-            {"id": id},
-        ).fetchall()
-        if rows:
-            found[id] = tuple(tag for (tag,) in rows)
+    for id, tag in rows.fetchall():
+        found[id] = (*found.get(id, ()), tag)
     return found
 
 

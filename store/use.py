@@ -110,26 +110,24 @@ def stretches(folder: Path) -> Iterator[tuple[int, Stretch]]:
 
 def of_runs(db: Database, ids: Collection[str], *, now: float) -> dict[str, Use]:
     """Return what each of the runs used; one that has never begun is left out."""
-    found = {}
-    for part in _parts(list(ids), 500):
-        marks = ", ".join("?" * len(part))
-        rows = db.conn.execute(
-            f"""
-            select r.id, r.gpus * r.nodes, (
-              select sum(max(0, coalesce(
-                a.ended, case when r.state = 'running' and a.attempt = r.attempt then ? end,
-                a.started
-              ) - a.started)) from attempts a where a.run = r.seq
-            ), {", ".join(f"use.{name}" for name in _SUMS + _MOST)}
-            from runs r left join use on use.run = r.seq where r.id in ({marks})
-            """,
-            [now, *part],
-        )
-        for id, gpus, seconds, *seen in rows:
-            if seconds is not None:
-                row = dict(zip(_SUMS + _MOST, seen, strict=True))
-                found[id] = _summed(gpus, seconds, row)
-    return found
+    rows = db.conn.execute(
+        f"""
+        select r.id, r.gpus * r.nodes, (
+          select sum(max(0, coalesce(
+            a.ended, case when r.state = 'running' and a.attempt = r.attempt then :now end,
+            a.started
+          ) - a.started)) from attempts a where a.run = r.seq
+        ), {", ".join(f"use.{name}" for name in _SUMS + _MOST)}
+        from runs r left join use on use.run = r.seq
+        where r.id in (select value from json_each(:ids))
+        """,
+        {"now": now, "ids": json.dumps(list(ids))},
+    )
+    return {
+        id: _summed(gpus, seconds, dict(zip(_SUMS + _MOST, seen, strict=True)))
+        for id, gpus, seconds, *seen in rows.fetchall()
+        if seconds is not None
+    }
 
 
 def of_run(db: Database, run_id: str, *, now: float) -> Use | None:
@@ -263,8 +261,3 @@ def _summed(gpus: int, seconds: float, row: dict[str, Any]) -> Use:
         cpu=100 * row["cpu_s"] / row["host_s"] if row["host_s"] else None,
         host_gib=row["host_gib"] or None,
     )
-
-
-def _parts(ids: list[str], most: int) -> Iterator[list[str]]:
-    for at in range(0, len(ids), most):
-        yield ids[at : at + most]

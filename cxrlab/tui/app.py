@@ -6,7 +6,6 @@ Handlers own widgets, threads own connections, and nothing crosses between them 
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import sys
@@ -34,6 +33,7 @@ from cxrlab.tui import (
     telling,
     terminal,
     themes,
+    tidying,
     words,
 )
 from cxrlab.tui.doing import Doing
@@ -52,6 +52,7 @@ from cxrlab.tui.screens.page import Page
 from cxrlab.tui.screens.queue import QueueScreen
 from cxrlab.tui.screens.run import RunScreen
 from cxrlab.tui.screens.runs import RunsScreen
+from cxrlab.tui.styles import Styles
 from cxrlab.tui.widgets.bar import PLACES, TopBar
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.words import tr
@@ -133,12 +134,14 @@ class CxrlabApp(Doing):
         command: errands.Command = errands.command,
     ) -> None:
         super().__init__(lab, clock=clock, command=command)
+        themes.register(self, remembered.recall(lab, "theme", themes.DARK.name))
+        self.stylesheet = Styles(self.get_css_variables())
         self.language = remembered.recall(lab, "language", lab.settings.language)
         words.speak(self.language)
         self._look = look
         self.leaving: Callable[[], object] = lambda: None
         self._ended = threading.Event()
-        self._last_beat = self._last_gpus = time.monotonic()
+        self._last_beat = self._last_gpus = self._last_key = time.monotonic()
         self._under_way: dict[str, int] = {}
         self._gpus: messages.GpusRead | None = None
         self._history = History()
@@ -157,14 +160,17 @@ class CxrlabApp(Doing):
         return themes.DARK.variables
 
     def on_mount(self) -> None:
-        themes.register(self, remembered.recall(self.lab, "theme", themes.DARK.name))
         for name in PLACES:
             self.add_mode(name, self._screen_of(name))
         self.switch_mode("grid")
-        self.set_interval(0.25, self.show_status)
-        self.set_interval(0.25, self._use_new_settings)
+        self.set_interval(0.25, self._tick)
         for thread in self._threads:
             thread.start()
+
+    async def _tick(self) -> None:
+        self.show_status()
+        await self._use_new_settings()
+        tidying.tidy(time.monotonic() - self._last_key)
 
     def on_unmount(self) -> None:
         self._ended.set()
@@ -226,6 +232,8 @@ class CxrlabApp(Doing):
 
     async def on_event(self, event: events.Event) -> None:
         """Make what is pasted harmless before a field takes it in and draws it as it is."""
+        if isinstance(event, events.InputEvent):
+            self._last_key = time.monotonic()
         if isinstance(event, events.Paste):
             event.text = "\n".join(map(harmless, event.text.splitlines()))
         await super().on_event(event)
@@ -269,10 +277,10 @@ class CxrlabApp(Doing):
         warning = silent if still > STILL_S else ""
         if self._unread:
             warning = f"! {tr('registry not readable')}"
-        for bar in screen.query(TopBar):
+        if bar := screen.query_one_optional(TopBar):
             bar.say("  ".join(counts) or tr("nothing under way"), short=short, warning=warning)
         quiet_s = time.monotonic() - self._last_gpus
-        for strip in screen.query(GpuStrip):
+        if strip := screen.query_one_optional(GpuStrip):
             strip.show(self._gpus, quiet_s=quiet_s)
         if isinstance(screen, GpusScreen):
             screen.show(self._gpus, self._history, quiet_s=quiet_s)
@@ -348,7 +356,7 @@ class CxrlabApp(Doing):
 
 def run_tui(lab: Lab) -> None:
     """Open the dashboard of `lab`; returns when the person quits. Runs go on."""
-    keep_what_is_loaded()
+    tidying.begin()
     with terminal.guarded(remembered.file_of(lab).parent / "terminals"):
         while _run(CxrlabApp(lab)) == AGAIN:
             pass
@@ -363,12 +371,3 @@ def _run(app: CxrlabApp) -> str | None:
         answer = app.run()
     timer.cancel()
     return answer
-
-
-def keep_what_is_loaded() -> None:
-    """Let the collector pass over modules and classes, which live as long as the dashboard.
-
-    Looking through them took 50 ms, at every sixteenth key or so: of 135 keys the 95th percentile
-    was 60 ms with it and 29 ms without.
-    """
-    gc.freeze()

@@ -306,15 +306,12 @@ def _window(
 
 def _scores(db: Database, shown: Sequence[Run]) -> dict[str, results.Result]:
     """Return the number that each finished run is judged by."""
-    found = {}
+    wanted = {}
     for run in shown:
         entry = PRETRAIN_ENTRY if run.task == PRETRAIN else TASKS.get(run.task)
         if entry is not None and run.state == "succeeded":
-            wanted = f"{'val' if run.task == PRETRAIN else 'test'}/{entry.metric}"
-            number = results.one(db, run.id, wanted)
-            if number is not None:
-                found[run.id] = number
-    return found
+            wanted[run.id] = f"{'val' if run.task == PRETRAIN else 'test'}/{entry.metric}"
+    return results.one_each(db, wanted)
 
 
 def read_fitting(lab: Lab, typed: str, most: int, order: str, now: float) -> list[Run]:

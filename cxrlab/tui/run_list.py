@@ -27,7 +27,7 @@ from cxrlab.tui.messages import OpenRun, RegistryChanged
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.strip import GpuStrip
-from cxrlab.tui.widgets.table import Line, Table
+from cxrlab.tui.widgets.table import Line, Made, Table
 from cxrlab.tui.words import tr
 from store import matching
 from store.runs import Run
@@ -199,17 +199,17 @@ class RunList(Screen[None]):
             if isinstance(row, Run) and row.id in self._marked
         )
         self.query_one("#filter-count", Label).update(self._counted(view))
-        lines = [self._line(row, columns) for row in view.rows]
+        lines = Made(lambda at: self._line(view, view.rows[at], columns), len(view.rows))
         table.show([each.column for each in columns], lines, offset=offset, count=view.lines)
         table.empty = (
             tr("no run fits the filter") if view.total else tr("no run yet: `1`, then `l`")
         )
 
-    def _line(self, row: Run | Group, columns: Sequence[run_columns.Choosable]) -> Line:
+    def _line(
+        self, view: reading.RunsView, row: Run | Group, columns: Sequence[run_columns.Choosable]
+    ) -> Line:
         if isinstance(row, Group):
             return run_columns.group_head(row, self._by)
-        view = self._view
-        assert view is not None
         known = run_columns.Known(
             self._clock(),
             view.tags.get(row.id, ()),

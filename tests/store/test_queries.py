@@ -161,7 +161,7 @@ QUERIES: dict[str, Callable[[Any], object]] = {
     "tags.change": lambda db: tags.change(db, ["aaaaaa"], add=["x"], drop=["y"]),
     "tags.of": lambda db: tags.of(db, ["aaaaaa"]),
     "tags.counts": tags.counts,
-    "results.one": lambda db: results.one(db, "aaaaaa", "test/Dice"),
+    "results.one_each": lambda db: results.one_each(db, {"aaaaaa": "test/Dice"}),
     "rebuild.rebuild": lambda db: rebuild.rebuild(db, Path(runs.get(db, "aaaaaa").folder).parent),
 }
 

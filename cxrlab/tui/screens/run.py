@@ -30,11 +30,14 @@ from cxrlab.tui.widgets.log import LogView
 from cxrlab.tui.widgets.log_search import LogSearch
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.words import tr
+from store.runs import ENDED
 
 LOG_NAME = "log.txt"
 PAGES = ("watch", "config-page", "files-page")
 LOG_S = 0.4
 """How often the log is looked at."""
+SELDOM = 5
+"""Of so many looks one is taken at the log of a run that has ended."""
 NONE = "no other run"
 PAPER = reading.PAPER
 
@@ -144,6 +147,7 @@ class RunScreen(Screen[None]):
         self._compared: reading.Compared | None = None
         self._traced: tracing.Traced | None = None
         self._gpus: GpusRead | None = None
+        self._looks = 0
         self._asking = Asking(self, lambda: self.Read(reading.read_run(lab, run_id, now=clock())))
         self._tracing = Asking(self, lambda: self.Traced(tracing.read_traced(lab, run_id)))
         self._comparing = Asking(
@@ -206,7 +210,9 @@ class RunScreen(Screen[None]):
 
     def look(self) -> None:
         """Look at the log, and at the GPUs where they are shown."""
-        if self.is_current:
+        self._looks += 1
+        ended = self._view is not None and self._view.run.state in ENDED
+        if self.is_current and not (ended and self._looks % SELDOM):
             self.query_one(LogView).poll()
             gpus = self.query_one(GpuStrip).read
             if gpus is not self._gpus and self.page == "files-page":

@@ -7,7 +7,7 @@ and the first columns stay in place while the rest scrolls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -25,6 +25,9 @@ from textual.strip import Strip
 from cxrlab.harmless import cut
 
 MARK = "●"
+
+MOST_DRAWN = 1000
+"""Lines kept as they were drawn."""
 
 AROUND = 64
 """Rows asked for before and after those in view."""
@@ -54,6 +57,35 @@ class Span(NamedTuple):
 
 
 Line = Row | Span
+
+
+class Made:
+    """Rows that are made when they are first looked at: most of those held are never drawn."""
+
+    def __init__(self, make: Callable[[int], Line], count: int) -> None:
+        self._make = make
+        self._made: list[Line | None] = [None] * count
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __getitem__(self, at: int) -> Line:
+        line = self._made[at]
+        if line is None:
+            line = self._made[at] = self._make(at)
+        return line
+
+
+class _Look(NamedTuple):
+    """All that a line is drawn by: lines of one look are drawn once, wherever they stand."""
+
+    cells: tuple[tuple[object, ...], ...]
+    mark: str
+    width: int
+    column: int | None
+    """Where the cursor stands in it."""
+    here: bool
+    """The cursor is in it, and the keys go to this table."""
 
 
 _STATES = ("running", "queued", "blocked", "succeeded", "failed", "stopped", "lost")
@@ -89,12 +121,12 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("end,G", "go_to(-1)", "Last", show=False),
     ]
 
-    row: reactive[int] = reactive(0)
-    column: reactive[int] = reactive(0)
+    row: reactive[int] = reactive(0, repaint=False)
+    column: reactive[int] = reactive(0, repaint=False)
 
     @dataclass
     class RowsWanted(Message):
-        """Rows have come into view that the table does not hold."""
+        """Rows are in view, or will be with the next page, that the table does not hold."""
 
         offset: int
         limit: int
@@ -134,9 +166,14 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         self.sign = MARK
         self._cursor = cursor
         self._frozen = frozen
-        self._rows: dict[int, Line] = {}
+        self._rows: Sequence[Line] | Made = ()
+        self._offset = 0
+        """The row that the first of `_rows` is."""
         self._widths: list[int] = []
         self._asked = (-1, -1)
+        self._drawn: dict[_Look, Strip] = {}
+        """Lines drawn since columns or styles last changed."""
+        self._styled: tuple[Style, ...] = ()
 
     @property
     def first_movable(self) -> int:
@@ -149,12 +186,19 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         return 2 if any(column.group for column in self.columns) else 1
 
     def show(
-        self, columns: Sequence[Column], rows: Sequence[Line], *, offset: int = 0, count: int
+        self,
+        columns: Sequence[Column],
+        rows: Sequence[Line] | Made,
+        *,
+        offset: int = 0,
+        count: int,
     ) -> None:
         """Hold `rows`, the first of them being row `offset` of `count`."""
-        self.columns = tuple(columns)
+        if tuple(columns) != self.columns:
+            self.columns = tuple(columns)
+            self._drawn.clear()
         self.count = count
-        self._rows = dict(enumerate(rows, start=offset))
+        self._rows, self._offset = rows, offset
         self._asked = (-1, -1)
         self._measure()
         self.row = self._past_heads(max(0, min(self.row, count - 1)), 1)
@@ -169,7 +213,9 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         if growing and spare > 0:
             for i in growing:
                 widths[i] += spare // len(growing)
-        self._widths = widths
+        if widths != self._widths:
+            self._widths = widths
+            self._drawn.clear()
         self.virtual_size = Size(sum(widths) + len(widths), self.head_height + self.count)
 
     def _room(self) -> int:
@@ -186,38 +232,76 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
 
     # -- drawing
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return lines as they stand in `_drawn`, so that scrolling makes none of them anew.
+
+        Textual keeps lines by their place on the screen, and makes all of them when one moves.
+        """
+        styles = (self.rich_style, *map(self._style, ("cursor", "row", *_STYLES)))
+        if styles != self._styled:
+            self._styled = styles
+            self._drawn.clear()
+        if self.styles.gutter or self.opacity < 1:
+            return super().render_lines(crop)
+        filters, background = self.get_line_filters(), self.background_colors[1]
+        strips = []
+        for y in crop.line_range:
+            strip = self.render_line(y)
+            for each in filters:
+                strip = strip.apply_filter(each, background)
+            strips.append(strip.crop(*crop.column_span))
+        return strips
+
     def render_line(self, y: int) -> Strip:
         """Draw one line of the view."""
         width = self.size.width
+        index = y - self.head_height + int(self.scroll_offset.y)
+        row = self._row_at(index)
+        if row is None or y < self.head_height:
+            return self._other_line(y, index, width)
+        on = index == self.row
+        mark = self.sign if index in self.marked else ""
+        cells = tuple(row.parts) if isinstance(row, Span) else tuple(map(tuple, row))
+        look = _Look(cells, mark, width, self.column if on else None, here=on and self.has_keys)
+        strip = self._drawn.get(look)
+        if strip is None:
+            if len(self._drawn) >= MOST_DRAWN:
+                self._drawn.clear()
+            strip = self._drawn[look] = self._row_line(row, look)
+        return strip
+
+    def _other_line(self, y: int, index: int, width: int) -> Strip:
+        """Draw a line of the head, or one where no row is or none is held."""
         base = self.rich_style
         if not self.columns:
             return Strip.blank(width, base)
         if y < self.head_height:
             return self._fit(self._head(y), width, self._style("head"))
-        index = y - self.head_height + int(self.scroll_offset.y)
+        said = "…" if index < self.count else ""
         if not self.count and y == self.head_height + 1:
-            return self._fit([[Segment(f" {self.empty}", base + self._style("dim"))]], width, base)
-        if index >= self.count:
+            said = self.empty
+        if not said:
             return Strip.blank(width, base)
-        row = self._rows.get(index)
-        if row is None:
-            return self._fit([[Segment(" …", base + self._style("dim"))]], width, base)
-        here = index == self.row and self.has_keys
-        line = self._style("row") if index == self.row and self._cursor == "cell" else base
-        if here and self._cursor == "row":
+        return self._fit([[Segment(f" {said}", base + self._style("dim"))]], width, base)
+
+    def _row_line(self, row: Line, look: _Look) -> Strip:
+        line = self.rich_style
+        if look.column is not None and self._cursor == "cell":
+            line = self._style("row")
+        elif look.here:
             line = self._style("cursor")
         if isinstance(row, Span):
-            return Strip(self._cell(Column("", 0), width - 1, row.parts, line))
+            return Strip(self._cell(Column("", 0), look.width - 1, row.parts, line))
         cells = []
         for i, (column, parts) in enumerate(zip(self.columns, row, strict=True)):
             over = line
-            if here and self._cursor == "cell" and i == self.column:
+            if look.here and self._cursor == "cell" and i == look.column:
                 over = self._style("cursor")
             cell = self._cell(column, self._widths[i], parts, over)
-            if i == 0 and index in self.marked:
-                cell[0] = Segment(self.sign, over if here else over + self._style("running"))
+            if i == 0 and look.mark:
+                cell[0] = Segment(look.mark, over if look.here else over + self._style("running"))
             cells.append(cell)
-        return self._fit(cells, width, line)
+        return self._fit(cells, look.width, line)
 
     @property
     def has_keys(self) -> bool:
@@ -306,9 +390,10 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         row = self._past_heads(max(0, min(row, self.count - 1)), down)
         column = max(self.first_movable, min(column, len(self.columns) - 1))
         moved = (row, column) != (self.row, self.column)
-        self.row, self.column = row, column
+        left, self.row, self.column = self.row, row, column
         if moved:
-            self.refresh()
+            for at in {left, row}:
+                self.refresh_line(self.head_height + at)
             self._keep_in_view()
             self._ask_for_missing()
             self.post_message(self.Moved(row, column))
@@ -322,7 +407,12 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         return next((at for at in (*behind, *before) if not self._is_head(at)), row)
 
     def _is_head(self, row: int) -> bool:
-        return isinstance(self._rows.get(row), Span)
+        return isinstance(self._row_at(row), Span)
+
+    def _row_at(self, index: int) -> Line | None:
+        """Return a row; None where it is not held."""
+        at = index - self._offset
+        return self._rows[at] if 0 <= at < len(self._rows) else None
 
     def _keep_in_view(self) -> None:
         head = self.head_height
@@ -345,6 +435,10 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
             elif right > x + room:
                 self.scroll_to(x=right - room, animate=False)
 
+    def watch_scroll_x(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_x(old_value, new_value)
+        self._drawn.clear()
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         self._ask_for_missing()
@@ -352,7 +446,9 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
     def _ask_for_missing(self) -> None:
         top = int(self.scroll_offset.y)
         bottom = min(self.count, top + max(1, self.size.height))
-        if all(i in self._rows for i in range(top, bottom)):
+        near = min(AROUND, bottom - top)  # a page, so that turning to it waits for nothing
+        first, last = self._offset, self._offset + len(self._rows)
+        if first <= max(0, top - near) and min(self.count, bottom + near) <= last:
             return
         wanted = (max(0, top - AROUND), bottom - top + 2 * AROUND)
         if wanted != self._asked:

@@ -90,13 +90,14 @@ def opened(ctx: typer.Context, *, changes: bool = False) -> Iterator[tuple[Lab, 
 def registry_of(lab: Lab, *, look: bool = True) -> Iterator[Database]:
     """Give the registry of `lab`, brought up to date unless told otherwise, and close it."""
     from cxrlab import console, moved, ownership
-    from cxrlab.refresh import refresh
 
     db = ownership.open_registry(lab)
     try:
         if said := ownership.told(lab) or moved.settle(lab, db):
             console.say(said)
         if look and not ownership.owner(lab):
+            from cxrlab.refresh import refresh
+
             refresh(lab, db)
         yield db
     finally:

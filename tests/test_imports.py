@@ -75,3 +75,23 @@ def test_the_parent_of_a_trainer_needs_the_standard_library_alone() -> None:
 )
 def test_what_the_application_sees_of_the_trainers_is_light(module: str) -> None:
     assert not loaded_by(module) & HEAVY
+
+
+def test_the_home_screen_loads_neither_the_agent_nor_other_screens() -> None:
+    code = "import sys, cxrlab.tui.app, cxrlab.tui.screens.grid; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    later = {"cxrlab.agent", "cxrlab.launch", "cxrlab.refresh", "plotext", "textual_image"}
+    later |= {f"cxrlab.tui.screens.{name}" for name in ("run", "runs", "launch", "note", "doctor")}
+    assert "cxrlab.tui.screens.grid" in loaded
+    assert not loaded & later
+
+
+def test_every_screen_can_be_loaded_behind_the_home_screen() -> None:
+    code = "from cxrlab.tui import loading; loading._load(); import sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert {"cxrlab.tui.screens.run", "cxrlab.tui.palette"} <= set(done.stdout.split())

@@ -7,6 +7,7 @@ stays as it was written.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Literal
 
 Lang = Literal["en", "zh"]
@@ -141,37 +142,39 @@ def say(key: str, lang: Lang, **values: object) -> str:
     return told.format(**values) if values else told
 
 
-_TOLD = [
-    (re.compile(pattern), chinese)
-    for pattern, chinese in (
-        (r"`(.+)` has no unit; read as percent", r"`\1` 未写单位，按百分数读取"),
-        (r"`(.+)` has no unit; read as a share of 1", r"`\1` 未写单位，按占 1 的比例读取"),
-        (
-            r"the notebook calls the metric `(.+)`; read as AUROC, which the papers report",
-            r"笔记称此指标为 `\1`；按论文所报告的 AUROC 读取",
-        ),
-        (
-            r"the heading `(.+)` calls the metric `(.+)`; read as AUROC, which the papers report",
-            r"表头 `\1` 称此指标为 `\2`；按论文所报告的 AUROC 读取",
-        ),
-        (r"made with preset `quick`, toy sizes", "由预设 `quick` 得到，规模极小"),
-        (r"stale in its own lab: (.+)", r"在其来源实验室已过期：\1"),
-        (r"cited in (.+), line (\d+)", r"引自 \1 第 \2 行"),
-        (r"its encoder's run (\w+) is gone", r"编码器所属的运行 \1 已不存在"),
-        (r"its encoder's run (\w+) is (\w+) by now", r"编码器所属的运行 \1 现为 \2"),
-        (
-            r"the checkpoint of (\w+) was replaced: (\w+) then, (\w+) now",
-            r"运行 \1 的检查点已被替换：当时为 \2，现为 \3",
-        ),
-    )
-]
+_TOLD = (
+    (r"`(.+)` has no unit; read as percent", r"`\1` 未写单位，按百分数读取"),
+    (r"`(.+)` has no unit; read as a share of 1", r"`\1` 未写单位，按占 1 的比例读取"),
+    (
+        r"the notebook calls the metric `(.+)`; read as AUROC, which the papers report",
+        r"笔记称此指标为 `\1`；按论文所报告的 AUROC 读取",
+    ),
+    (
+        r"the heading `(.+)` calls the metric `(.+)`; read as AUROC, which the papers report",
+        r"表头 `\1` 称此指标为 `\2`；按论文所报告的 AUROC 读取",
+    ),
+    (r"made with preset `quick`, toy sizes", "由预设 `quick` 得到，规模极小"),
+    (r"stale in its own lab: (.+)", r"在其来源实验室已过期：\1"),
+    (r"cited in (.+), line (\d+)", r"引自 \1 第 \2 行"),
+    (r"its encoder's run (\w+) is gone", r"编码器所属的运行 \1 已不存在"),
+    (r"its encoder's run (\w+) is (\w+) by now", r"编码器所属的运行 \1 现为 \2"),
+    (
+        r"the checkpoint of (\w+) was replaced: (\w+) then, (\w+) now",
+        r"运行 \1 的检查点已被替换：当时为 \2，现为 \3",
+    ),
+)
 """Sentences that the registry or the grid keep in English, and the same in Chinese."""
+
+
+@cache
+def _patterns() -> list[tuple[re.Pattern[str], str]]:
+    return [(re.compile(pattern), chinese) for pattern, chinese in _TOLD]
 
 
 def told(sentence: str, lang: Lang) -> str:
     """Return a sentence of the registry in a language; as it is where it has no translation."""
     if lang == "zh":
-        for pattern, chinese in _TOLD:
+        for pattern, chinese in _patterns():
             if found := pattern.fullmatch(sentence):
                 return found.expand(chinese)
     return sentence

@@ -12,8 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import events, on
 from textual.app import ScreenStackError
@@ -21,16 +20,15 @@ from textual.binding import Binding
 from textual.command import CommandPalette
 from textual.screen import Screen
 
-from cxrlab import bell, checkup, text
+from cxrlab import bell, text
 from cxrlab.gpus import Reading, read_gpus
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.tui import (
     errands,
+    loading,
     messages,
-    palette,
     remembered,
-    telling,
     terminal,
     themes,
     tidying,
@@ -39,32 +37,13 @@ from cxrlab.tui import (
 from cxrlab.tui.doing import Doing
 from cxrlab.tui.history import History
 from cxrlab.tui.pulse import GpuWatch, Pulse, Rhythm
-from cxrlab.tui.screens.cell import CellScreen
-from cxrlab.tui.screens.doctor import DoctorScreen, Look
-from cxrlab.tui.screens.export import Export
-from cxrlab.tui.screens.fill import Fill
-from cxrlab.tui.screens.gpus import GpusScreen
-from cxrlab.tui.screens.grid import GridScreen
-from cxrlab.tui.screens.help import Help, keys_of
-from cxrlab.tui.screens.launch import Launch
-from cxrlab.tui.screens.notes import NotesScreen
-from cxrlab.tui.screens.page import Page
-from cxrlab.tui.screens.queue import QueueScreen
-from cxrlab.tui.screens.run import RunScreen
-from cxrlab.tui.screens.runs import RunsScreen
 from cxrlab.tui.styles import Styles
 from cxrlab.tui.widgets.bar import PLACES, TopBar
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.words import tr
 
-SCREENS: dict[str, Callable[..., Screen[Any]]] = {
-    "grid": GridScreen,
-    "runs": RunsScreen,
-    "queue": QueueScreen,
-    "gpus": GpusScreen,
-    "notes": NotesScreen,
-}
-"""The places a number key leads to; each has a stack of its own."""
+if TYPE_CHECKING:
+    from cxrlab.tui.screens.doctor import Look
 
 STILL_S = 10.0
 """After so long without a beat the disk is said not to answer."""
@@ -74,6 +53,9 @@ AGAIN = "again"
 
 LEAVE_S = 3.0
 """How long quitting waits for a read that hangs in the file system."""
+
+BEGIN_S = 1.0
+"""After how long at most the threads begin; at once when the home screen has been drawn."""
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +67,7 @@ class CxrlabApp(Doing):
     CSS_PATH = "app.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
-    COMMANDS = {palette.Commands, palette.Runs}
+    COMMANDS = {loading.commands, loading.named_runs}
     BINDINGS = [
         Binding("1", "switch_mode('grid')", "Grid", show=False, tooltip="The comparison grid."),
         Binding("2", "switch_mode('runs')", "Runs", show=False, tooltip="Every run."),
@@ -130,7 +112,7 @@ class CxrlabApp(Doing):
         clock: Callable[[], float] = time.time,
         rhythm: Rhythm | None = None,
         probe: Callable[[], Reading] = read_gpus,
-        look: Look = checkup.findings,
+        look: Look | None = None,
         command: errands.Command = errands.command,
     ) -> None:
         super().__init__(lab, clock=clock, command=command)
@@ -147,6 +129,7 @@ class CxrlabApp(Doing):
         self._history = History()
         self._trouble = ""
         self._unread = False
+        self._begun = False
         self._new_lab: Lab | None = None
         self.to_terminal: Callable[[str], object] = self._write_to_terminal
         set_up = {"lab": lab, "post": self.post_message, "rhythm": rhythm or Rhythm()}
@@ -164,21 +147,32 @@ class CxrlabApp(Doing):
             self.add_mode(name, self._screen_of(name))
         self.switch_mode("grid")
         self.set_interval(0.25, self._tick)
-        for thread in self._threads:
-            thread.start()
+        self.set_timer(BEGIN_S, self._start_up)
+
+    @on(messages.Drawn)
+    def _start_up(self) -> None:
+        """Start what the first look at the home screen does not wait for."""
+        if not self._begun:
+            self._begun = True
+            for thread in self._threads:
+                thread.start()
+            loading.rest()
 
     async def _tick(self) -> None:
         self.show_status()
         await self._use_new_settings()
-        tidying.tidy(time.monotonic() - self._last_key)
+        if self._begun:
+            tidying.tidy(time.monotonic() - self._last_key)
 
     def on_unmount(self) -> None:
         self._ended.set()
 
     def _screen_of(self, place: str) -> Callable[[], Screen[Any]]:
-        if place == "doctor":
-            return partial(DoctorScreen, self.lab, clock=self.clock, look=self._look)
-        return partial(SCREENS[place], self.lab, clock=self.clock)
+        def made() -> Screen[Any]:
+            more = {"look": self._look} if place == "doctor" and self._look else {}
+            return loading.screen(place)(self.lab, clock=self.clock, **more)
+
+        return made
 
     @on(messages.SettingsChanged)
     def _settings_changed(self, message: messages.SettingsChanged) -> None:
@@ -220,9 +214,11 @@ class CxrlabApp(Doing):
     def _runs_ended(self, message: messages.RunsEnded) -> None:
         """Ring, and name in the title what has ended, unless it is what one looks at."""
         top = self._top()
-        seen = top.run_id if isinstance(top, RunScreen) and self.app_focus else ""
+        seen = getattr(top, "run_id", "") if self.app_focus else ""
         new = [run for run in message.runs if run.id != seen]
         if new and self.lab.settings.notify.bell:
+            from cxrlab.tui import telling
+
             told = ", ".join(f"{tr(run.state)}: {telling.name(run)}" for run in new)
             self.to_terminal(bell.RING + bell.titled(told))
 
@@ -282,17 +278,21 @@ class CxrlabApp(Doing):
         quiet_s = time.monotonic() - self._last_gpus
         if strip := screen.query_one_optional(GpuStrip):
             strip.show(self._gpus, quiet_s=quiet_s)
-        if isinstance(screen, GpusScreen):
-            screen.show(self._gpus, self._history, quiet_s=quiet_s)
+        if self.current_mode == "gpus" and screen is self.screen_stack[0]:
+            screen.show(self._gpus, self._history, quiet_s=quiet_s)  # type: ignore[attr-defined]
 
     # -- what screens ask for
 
     @on(messages.OpenRun)
     def _open_run(self, message: messages.OpenRun) -> None:
+        from cxrlab.tui.screens.run import RunScreen
+
         self.push_screen(RunScreen(self.lab, message.run_id, clock=self.clock))
 
     @on(messages.OpenRuns)
     async def _open_runs(self, message: messages.OpenRuns) -> None:
+        from cxrlab.tui.screens.runs import RunsScreen
+
         await self.switch_mode("runs")
         while len(self.screen_stack) > 1:
             await self.pop_screen()
@@ -301,24 +301,34 @@ class CxrlabApp(Doing):
 
     @on(messages.OpenCell)
     def _open_cell(self, message: messages.OpenCell) -> None:
+        from cxrlab.tui.screens.cell import CellScreen
+
         self.push_screen(CellScreen(self.lab, message.cell, clock=self.clock))
 
     @on(messages.OpenLaunch)
     def _open_launch(self, message: messages.OpenLaunch) -> None:
+        from cxrlab.tui.screens.launch import Launch
+
         self.push_screen(Launch(self.lab, message.method, message.task, ratio=message.ratio))
 
     @on(messages.OpenFill)
     def _open_fill(self, message: messages.OpenFill) -> None:
+        from cxrlab.tui.screens.fill import Fill
+
         self.push_screen(
             Fill(self.lab, method=message.method, task=message.task, ratio=message.ratio)
         )
 
     @on(messages.OpenExport)
     def _open_export(self) -> None:
+        from cxrlab.tui.screens.export import Export
+
         self.push_screen(Export(self.lab))
 
     @on(messages.OpenPage)
     def _open_page(self, message: messages.OpenPage) -> None:
+        from cxrlab.tui.screens.page import Page
+
         self.push_screen(Page(message.title, message.work))
 
     # -- keys
@@ -328,6 +338,8 @@ class CxrlabApp(Doing):
         self.post_message(messages.OpenNoteForm(None, kind, about))
 
     def action_keys(self) -> None:
+        from cxrlab.tui.screens.help import Help, keys_of
+
         screen = self.screen
         if not isinstance(screen, Help):
             self.push_screen(Help(screen.title or "", keys_of(screen)))

@@ -1,31 +1,29 @@
 """What is done when a screen asks for it: in the registry, to runs, with commands beside it?
 
-It is done on a thread of its own, after a yes where it destroys, and told in a notification.
+It is done on a thread of its own, after a yes where it destroys, and told in a notification. What
+only some handlers need they load themselves: the home screen does not wait for it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.app import App
 
-from cxrlab import agent
 from cxrlab.errors import CxrlabError
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.queueing import steering
-from cxrlab.tui import acting, errands, lists, messages, reading, sentences, telling, words
-from cxrlab.tui.screens.choose import Choose
-from cxrlab.tui.screens.errand import ErrandScreen
-from cxrlab.tui.screens.note import NoteForm, Written
-from cxrlab.tui.screens.question import Question
+from cxrlab.tui import errands, messages, reading, sentences, words
 from cxrlab.tui.words import tr
 from store.db import Database, StoreError
-from store.notes import Entry
-from store.runs import Run
+
+if TYPE_CHECKING:
+    from cxrlab.tui.screens.note import Written
+    from store.notes import Entry
+    from store.runs import Run
 
 LONGEST_TOLD = 400
 """Characters of one line of a notification."""
@@ -45,6 +43,8 @@ class Doing(App[str]):
 
     @on(messages.OpenCopy)
     def _ask_what_to_copy(self, message: messages.OpenCopy) -> None:
+        from cxrlab.tui.screens.choose import Choose
+
         self.push_screen(Choose(message.title, message.options), self._copy)
 
     def _copy(self, chosen: str | None) -> None:
@@ -54,6 +54,9 @@ class Doing(App[str]):
 
     @on(messages.StopRun)
     def _ask_to_stop(self, message: messages.StopRun) -> None:
+        from cxrlab.tui import telling
+        from cxrlab.tui.screens.question import Question
+
         run = message.run
         if run.state not in ("running", "queued", "blocked"):
             said = tr("{run} is {state}: there is nothing to stop")
@@ -71,6 +74,8 @@ class Doing(App[str]):
         )
 
     def _stop(self, run: Run) -> None:
+        from cxrlab.queueing import steering
+
         stopped = tr("{run} has been stopped").format(run=run.id)
         told = stopped if run.state != "running" else ""
         self._say(tr("{run} is asked to stop").format(run=run.id), severity="information")
@@ -86,6 +91,9 @@ class Doing(App[str]):
         self._resume(run)
 
     def _resume(self, run: Run) -> None:
+        from cxrlab import agent
+        from cxrlab.queueing import steering
+
         def again(db: Database) -> None:
             steering.resume(self.lab, db, run)
             agent.ensure_agent(self.lab)
@@ -94,11 +102,15 @@ class Doing(App[str]):
 
     @on(messages.ActOnRuns)
     def _act_on_runs(self, message: messages.ActOnRuns) -> None:
+        from cxrlab.tui import acting
+
         act = acting.ACTS[message.verb]
         self._act(lambda db: acting.carry_out(self.lab, db, act, message.runs), "")
 
     @on(messages.OpenNoteForm)
     def _open_note_form(self, message: messages.OpenNoteForm) -> None:
+        from cxrlab.tui.screens.note import NoteForm, Written
+
         entry = message.entry
         if entry is None:
             form = NoteForm(self.lab, tr("Write down"), Written(message.kind, "", message.about))
@@ -109,6 +121,8 @@ class Doing(App[str]):
         self.push_screen(form, lambda answer: self._write_note(entry, answer))
 
     def _write_note(self, entry: Entry | None, answer: Written | None) -> None:
+        from cxrlab.tui import lists
+
         if answer is None:
             return
         kind, written, about = answer
@@ -119,6 +133,9 @@ class Doing(App[str]):
 
     @on(messages.AskToDrop)
     def _ask_to_drop(self, message: messages.AskToDrop) -> None:
+        from cxrlab.tui import lists
+        from cxrlab.tui.screens.question import Question
+
         entry = message.entry
         lines = "\n".join(harmless(line, 200) for line in entry.text.splitlines()[:6])
         title = tr("Drop {entry} for good?").format(entry=f"{tr(entry.kind)} {entry.id}")
@@ -129,6 +146,9 @@ class Doing(App[str]):
 
     @on(messages.Begin)
     def _ask_to_begin(self, message: messages.Begin) -> None:
+        from cxrlab.tui.screens.errand import ErrandScreen
+        from cxrlab.tui.screens.question import Question
+
         errand = message.errand
         if self._errand is not None and self._errand.code is None:
             self.push_screen(ErrandScreen(self._errand))  # one at a time
@@ -153,11 +173,15 @@ class Doing(App[str]):
 
     @on(errands.ErrandBegan)
     def _follow(self, message: errands.ErrandBegan) -> None:
+        from cxrlab.tui.screens.errand import ErrandScreen
+
         self._errand = message.running
         self.push_screen(ErrandScreen(message.running))
 
     @on(errands.ErrandEnded)
     def _errand_ended(self, message: errands.ErrandEnded) -> None:
+        from cxrlab.tui.screens.errand import ErrandScreen
+
         running, errand = self._errand, message.errand
         if isinstance(self.screen, ErrandScreen) or (running is not None and running.stopped):
             return

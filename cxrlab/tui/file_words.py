@@ -13,7 +13,7 @@ from cxrlab import restricted, text, use_words
 from cxrlab.harmless import harmless
 from cxrlab.tui import sentences
 from cxrlab.tui.messages import GpusRead
-from cxrlab.tui.reading import RunView
+from cxrlab.tui.reading_run import RunView
 from cxrlab.tui.telling import at_step, heading, interval, row, within
 from cxrlab.tui.tracing import Measured, Stands, Traced
 from cxrlab.tui.words import joined, tr

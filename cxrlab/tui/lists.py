@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cxrlab import agent, entries
 from cxrlab.lab import Lab
 from cxrlab.refresh import TURN
-from cxrlab.tui import reading, telling
+from cxrlab.tui import reading, reading_runs, telling
 from cxrlab.tui.words import tr
 from store import notes, queue, runs
 from store.db import Database
@@ -122,7 +122,7 @@ def begun_so(lab: Lab, typed: str) -> str:
     """Return the first name that begins as `typed` and an entry can be about; empty for none."""
     known = entries.named(typed)
     if not known and typed.isalnum():
-        known = [run.id for run in reading.read_named(lab, typed, 1)]
+        known = [run.id for run in reading_runs.read_named(lab, typed, 1)]
     return next((name for name in known if name.startswith(typed)), "")
 
 

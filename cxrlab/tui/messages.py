@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from cxrlab import launch
-from cxrlab.gpus import Reading
-from cxrlab.gpus.whose import Card
-from cxrlab.grid import Cell
-from cxrlab.lab import Lab
-from cxrlab.tui.errands import Errand
-from store.db import Database
-from store.notes import Entry
-from store.runs import Run
+if TYPE_CHECKING:
+    from cxrlab import launch
+    from cxrlab.gpus import Reading
+    from cxrlab.gpus.whose import Card
+    from cxrlab.grid import Cell
+    from cxrlab.lab import Lab
+    from cxrlab.tui.errands import Errand
+    from store.db import Database
+    from store.notes import Entry
+    from store.runs import Run
 
 
 @dataclass
@@ -24,6 +26,10 @@ class Beat(Message):
 
     under_way: dict[str, int] | None
     """How many runs are in each state that is not an end; None where nothing has changed."""
+
+
+class Drawn(Message):
+    """The home screen has been drawn for the first time."""
 
 
 class RegistryChanged(Message, bubble=False):

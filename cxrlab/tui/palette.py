@@ -17,7 +17,7 @@ from textual.message import Message
 
 from cxrlab.errors import CxrlabError
 from cxrlab.harmless import cut, harmless
-from cxrlab.tui import messages, pages, reading, sentences, telling, themes, words
+from cxrlab.tui import messages, pages, reading_runs, sentences, telling, themes, words
 from cxrlab.tui.widgets.bar import PLACES
 from cxrlab.tui.words import tr
 from store import runs
@@ -76,7 +76,7 @@ class Runs(Provider):
             return
         await asyncio.sleep(PAUSE_S)  # a further letter cancels this search
         try:
-            found = await asyncio.to_thread(reading.read_named, app.lab, rest, MOST_RUNS)
+            found = await asyncio.to_thread(reading_runs.read_named, app.lab, rest, MOST_RUNS)
         except (StoreError, CxrlabError, OSError):
             return  # the screen below says so already
         for number, run in enumerate(found):

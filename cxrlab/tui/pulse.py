@@ -15,12 +15,9 @@ from pathlib import Path
 from textual.message import Message
 
 from cxrlab import ownership
-from cxrlab.agent import carry_on
 from cxrlab.errors import CxrlabError
 from cxrlab.gpus import Reading, read_gpus
-from cxrlab.gpus import watch as gpu_watch
 from cxrlab.lab import Lab, find_lab
-from cxrlab.refresh import refresh
 from cxrlab.tui.messages import (
     Beat,
     GpusRead,
@@ -129,6 +126,9 @@ class Pulse(threading.Thread):
     def _bring_up_to_date(self, db: Database) -> None:
         if not self._rhythm.refresh_s:
             return
+        from cxrlab.agent import carry_on
+        from cxrlab.refresh import refresh
+
         if time.monotonic() < self._next_agent:
             refresh(self._lab, db)
         else:  # also starts an agent where runs wait and none lives
@@ -178,6 +178,8 @@ class GpuWatch(threading.Thread):
 
     def run(self) -> None:
         """Ask until the program ends."""
+        from cxrlab.gpus import watch as gpu_watch
+
         while not self._ended.is_set():
             reading, held = self._probe(), []
             try:

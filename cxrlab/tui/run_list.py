@@ -20,7 +20,7 @@ from textual.widgets import Input, Label, Static
 from cxrlab.errors import NotFound, Usage
 from cxrlab.harmless import cut, harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import answers, grouping, reading, run_columns, words
+from cxrlab.tui import answers, grouping, reading_runs, run_columns, words
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.grouping import Group
 from cxrlab.tui.messages import OpenRun, RegistryChanged
@@ -57,7 +57,7 @@ class RunList(Screen[None]):
     class Read(Message, bubble=False):
         """A window of rows, freshly read."""
 
-        view: reading.RunsView
+        view: reading_runs.RunsView
 
     @dataclass
     class Wrong(Message, bubble=False):
@@ -70,7 +70,7 @@ class RunList(Screen[None]):
         super().__init__()
         self._lab = lab
         self._clock = clock
-        self._view: reading.RunsView | None = None
+        self._view: reading_runs.RunsView | None = None
         self._window = (0, FIRST)
         self._order = ORDERS[0]
         self._by = GROUPS[0]
@@ -82,10 +82,10 @@ class RunList(Screen[None]):
         self._marked: dict[str, Run] = {}
         self._asking = Asking(self, self._answer)
 
-    def _answer(self, asked: reading.RunsAsked) -> Message:
+    def _answer(self, asked: reading_runs.RunsAsked) -> Message:
         """Read on a thread; a filter that is wrong is answered in words."""
         try:
-            return self.Read(reading.read_runs(self._lab, asked, self._clock()))
+            return self.Read(reading_runs.read_runs(self._lab, asked, self._clock()))
         except (NotFound, Usage) as error:
             told = answers.in_full(error).splitlines()
             return self.Wrong(asked.typed, tr("; ").join(told))
@@ -113,9 +113,9 @@ class RunList(Screen[None]):
         return self._columns or (run_columns.WIDE if wide else run_columns.NARROW)
 
     @property
-    def asked(self) -> reading.RunsAsked:
+    def asked(self) -> reading_runs.RunsAsked:
         """What is to be on the screen."""
-        return reading.RunsAsked(
+        return reading_runs.RunsAsked(
             self.query_one(Input).value,
             *self._window,
             self._order,
@@ -206,7 +206,10 @@ class RunList(Screen[None]):
         )
 
     def _line(
-        self, view: reading.RunsView, row: Run | Group, columns: Sequence[run_columns.Choosable]
+        self,
+        view: reading_runs.RunsView,
+        row: Run | Group,
+        columns: Sequence[run_columns.Choosable],
     ) -> Line:
         if isinstance(row, Group):
             return run_columns.group_head(row, self._by)
@@ -219,7 +222,7 @@ class RunList(Screen[None]):
         )
         return run_columns.row_of(row, known, columns)
 
-    def _counted(self, view: reading.RunsView) -> str:
+    def _counted(self, view: reading_runs.RunsView) -> str:
         """Return how many runs are marked, how many fit, and how they are sorted."""
         typed = view.asked.typed.strip()
         said = words.counted(view.total, "run")
@@ -315,7 +318,7 @@ def _name(row: Run | Group) -> str:
     return row.id if isinstance(row, Run) else f"{row.key} "
 
 
-def _same(*asked: reading.RunsAsked | None) -> bool:
+def _same(*asked: reading_runs.RunsAsked | None) -> bool:
     """Tell whether all are about the same list, whichever window of it."""
     lists = {(a.typed, a.order, a.by, a.closed) if a else None for a in asked}
     return len(lists) == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from cxrlab import text
 from cxrlab.exports import words as exported
@@ -17,9 +17,10 @@ from cxrlab.tui import words, zh
 _JOINED = ((re.compile(r"; (?![^()]*\))"), "；"), (re.compile(r", (?![^()]*\))"), "，"))
 """How clauses are joined, in English (outside brackets) and in Chinese."""
 
-_PATTERNS: Sequence[tuple[re.Pattern[str], str]] = [
-    (re.compile(pattern, re.DOTALL), chinese) for pattern, chinese in zh.SENTENCES
-]
+
+@cache
+def _patterns() -> Sequence[tuple[re.Pattern[str], str]]:
+    return [(re.compile(pattern, re.DOTALL), chinese) for pattern, chinese in zh.SENTENCES]
 
 
 def said(sentence: str) -> str:
@@ -57,7 +58,7 @@ def _whole(sentence: str) -> str | None:
     """
     if (fixed := zh.WORDS.get(sentence)) is not None:
         return fixed
-    for pattern, chinese in _PATTERNS:
+    for pattern, chinese in _patterns():
         if found := pattern.fullmatch(sentence):
             parts = {
                 name: _in_chinese(part) if name.startswith("said") else zh.WORDS.get(part, part)

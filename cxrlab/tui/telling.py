@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -15,12 +16,14 @@ from rich.text import Text
 from cxrlab import text, use_words
 from cxrlab.harmless import cut, harmless
 from cxrlab.tui import sentences
-from cxrlab.tui.reading import Compared, RunView
 from cxrlab.tui.words import ago, counted, joined, padded, tr
 from store import points
 from store.results import Result
 from store.runs import Run
 from trainers.catalog import METHODS, TASKS
+
+if TYPE_CHECKING:
+    from cxrlab.tui.reading_run import Compared, RunView
 
 
 def name(run: Run) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cxrlab import cloning, descent
 from cxrlab.assets import weights
 from cxrlab.lab import Lab
-from cxrlab.tui import cell_words, reading
+from cxrlab.tui import cell_words, reading, reading_run
 from store import artifacts, cells, claims, points, results, runs
 from store.artifacts import Artifact
 from store.db import Database
@@ -93,7 +93,7 @@ def _size(path: Path) -> int | None:
 def _measured(db: Database, run_id: str) -> Iterator[tuple[str, Measured]]:
     for metric in points.metric_names(db, run_id):
         if metric.startswith(MEASURED):
-            curve = points.curve(db, run_id, metric, most=reading.MOST_POINTS)
+            curve = points.curve(db, run_id, metric, most=reading_run.MOST_POINTS)
             if curve:
                 yield metric, Measured(curve[-1][1], max(value for _, value in curve))
 

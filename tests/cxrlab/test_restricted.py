@@ -14,7 +14,7 @@ from cxrlab import cli, restricted
 from cxrlab.errors import NotFound
 from cxrlab.lab import Lab, find_lab, make_lab, set_data_root
 from cxrlab.settings_file import read_settings
-from cxrlab.tui import file_words, reading, telling
+from cxrlab.tui import file_words, reading_run, telling
 from store import intake, runs
 from trainers.events import EventLog
 
@@ -106,11 +106,11 @@ def test_a_run_on_another_set_shows_its_samples(locked: Lab, finished: Any) -> N
 def test_the_dashboard_shows_no_caption_and_says_why(locked: Lab, finished: Any) -> None:
     run = finished("pretrain")
     for pane in (file_words.files, lambda view, root: telling.facts(view)):
-        assert SECRET not in pane(reading.read_run(locked, run.id), root=locked.root).plain
-    said = file_words.files(reading.read_run(locked, run.id), root=locked.root).plain
+        assert SECRET not in pane(reading_run.read_run(locked, run.id), root=locked.root).plain
+    said = file_words.files(reading_run.read_run(locked, run.id), root=locked.root).plain
     assert "`mimic_cxr` is restricted" in said
     by_name = restricted.including(locked, ["mimic_cxr"])
-    assert SECRET in file_words.files(reading.read_run(by_name, run.id), root=locked.root).plain
+    assert SECRET in file_words.files(reading_run.read_run(by_name, run.id), root=locked.root).plain
 
 
 def test_a_set_that_does_not_exist_cannot_be_included(locked: Lab, finished: Any) -> None:

@@ -171,6 +171,8 @@ SMALL = {
     "tags",
     "settings",
     "json_each",
+    "asked",
+    "wanted",
     "m",
     "metrics",
     "claims",
@@ -272,3 +274,23 @@ def test_a_walk_through_all_points_would_be_noticed(filled: Any) -> None:
 def test_open_jobs_are_not_looked_for_among_all_runs(db: Any) -> None:
     lines = [line for _, line in plans_of(db, jobs.open_jobs)]  # nothing is known of the sizes
     assert [line for line in lines if line.startswith("SCAN")] == ["SCAN j USING INDEX jobs_open"]
+
+
+def test_numbers_and_tags_of_many_runs_are_read_in_one_statement_each(filled: Any) -> None:
+    tags.change(filled, ["aaaaaa", "bbbbbb"], add=["b", "a"])
+    intake.take_in(filled, "aaaaaa", Path(runs.get(filled, "aaaaaa").folder))
+    made: list[str] = []
+    filled.conn.set_trace_callback(made.append)
+    assert tags.of(filled, ["aaaaaa", "bbbbbb", "cccccc", "gone"]) == {
+        "aaaaaa": ("a", "b"),
+        "bbbbbb": ("a", "b"),
+    }
+    found = results.one_each(
+        filled, {"aaaaaa": "test/Dice", "bbbbbb": "test/Dice", "gone": "test/Dice"}
+    )
+    assert {id: (number.metric, number.value) for id, number in found.items()} == {
+        "aaaaaa": ("test/Dice", 1.0)
+    }
+    assert results.one_each(filled, {"aaaaaa": "test/AUROC"}) == {}
+    filled.conn.set_trace_callback(None)
+    assert len(made) == 3

@@ -10,10 +10,10 @@ from textual import events
 from textual.widgets import Input
 
 from cxrlab.lab import Lab
-from cxrlab.tui.app import SCREENS
 from cxrlab.tui.screens.choose import Choose
 from cxrlab.tui.screens.help import Help
 from cxrlab.tui.screens.question import Question
+from cxrlab.tui.widgets.bar import PLACES
 from cxrlab.tui.widgets.table import Table
 
 Wait = Callable[..., Any]
@@ -34,13 +34,13 @@ async def test_number_keys_change_the_place_and_keep_the_cursor(
         assert (app.screen.query_one(Table).row, app.screen.query_one(Table).column) == (1, 2)
 
 
-@pytest.mark.parametrize("place", list(SCREENS))
+@pytest.mark.parametrize("place", list(PLACES))
 async def test_help_names_every_key_of_the_screen(
     full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, place: str
 ) -> None:
     app = make_app(full_lab)
     async with app.run_test(size=(100, 60)) as pilot:
-        await pilot.press(str(list(SCREENS).index(place) + 1))
+        await pilot.press(str(list(PLACES).index(place) + 1))
         await until(pilot, lambda: app.screen.title == place)
         bound = [key for chain in app.screen.active_bindings.values() for key in [chain.binding]]
         await pilot.press("question_mark")
@@ -68,7 +68,7 @@ async def test_a_letter_of_hjkl_with_a_use_of_its_own_moves_with_shift_and_the_h
 ) -> None:  # fmt: skip
     app = make_app(full_lab)
     async with app.run_test(size=(100, 60)) as pilot:
-        await pilot.press(str(list(SCREENS).index(place) + 1))
+        await pilot.press(str(list(PLACES).index(place) + 1))
         await until(pilot, lambda: app.screen.title == place)
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, Help) and "Keys" in shown(app))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cxrlab.lab import Lab
-from cxrlab.tui import reading, telling
+from cxrlab.tui import reading_run, telling
 from cxrlab.tui.messages import OpenRun
 from cxrlab.tui.screens.run import RunScreen
 from cxrlab.tui.widgets.cursor import Place, moved, nearest, within, zoomed
@@ -205,7 +205,7 @@ async def test_a_window_shows_what_a_whole_long_curve_hides(
     db.close()
     app = make_app(full_lab)
     async with app.run_test(size=(110, 30)) as pilot:
-        await opened(pilot, "deepaa", reading.MOST_POINTS)
+        await opened(pilot, "deepaa", reading_run.MOST_POINTS)
         await pilot.press("plus", "plus", "plus")
         curve = app.screen.query_one(Curve)
         expected = list(range(2625, 3001))
@@ -214,7 +214,7 @@ async def test_a_window_shows_what_a_whole_long_curve_hides(
 
 def test_a_part_of_a_curve_is_read_from_its_first_to_its_last_step(full_lab: Lab) -> None:
     asked = [("deepaa", "train/loss"), ("siimca", "never")]
-    found = reading.read_window(full_lab, asked, 20, 29)
+    found = reading_run.read_window(full_lab, asked, 20, 29)
     assert [step for step, _ in found["deepaa", "train/loss"]] == list(range(20, 30))
     assert found["siimca", "never"] == ()
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cxrlab.lab import Lab
-from cxrlab.tui import reading, telling
+from cxrlab.tui import reading_run, telling
 from cxrlab.tui.messages import OpenRun
 from cxrlab.tui.screens.run import RunScreen
 from cxrlab.tui.widgets.curve import Curve, round_steps, round_values
@@ -284,8 +284,8 @@ async def test_settings_that_agree_are_said_to_and_a_missing_file_is_named(
 
 @pytest.mark.slow
 def test_a_fine_tuning_is_compared_with_what_its_trainer_makes_of_the_paper(full_lab: Lab) -> None:
-    found = reading.read_differences(full_lab, "siimaa", "")
-    assert found.other == reading.PAPER
+    found = reading_run.read_differences(full_lab, "siimaa", "")
+    assert found.other == reading_run.PAPER
     assert found.differences is not None
     changed = {each.name: each for each in found.differences}
     assert changed["lr"].after == 3e-4

@@ -10,7 +10,7 @@ import pytest
 
 from cxrlab.gpus import Gpu, Reading
 from cxrlab.lab import Lab
-from cxrlab.tui import file_words, reading, tracing
+from cxrlab.tui import file_words, reading_run, tracing
 from cxrlab.tui.messages import GpusRead, OpenRun
 from store import artifacts, claims, intake, runs
 from store.db import open_store
@@ -24,7 +24,7 @@ def folder_of(lab: Lab, id: str) -> Path:
 
 
 def said_of(lab: Lab, id: str, gpus: GpusRead | None = None) -> str:
-    view, traced = reading.read_run(lab, id), tracing.read_traced(lab, id)
+    view, traced = reading_run.read_run(lab, id), tracing.read_traced(lab, id)
     return file_words.files(view, root=lab.root, traced=traced, gpus=gpus).plain
 
 
@@ -77,7 +77,7 @@ def test_the_line_of_descent_ends_at_published_weights(full_lab: Lab) -> None:
     traced = tracing.read_traced(full_lab, "siimaa")
     file, title = next(iter(traced.published.items()))
     end = {"run": None, "method": None, "state": None, "path": f"/w/{file}", "sha256": "ef" * 32}
-    view = reading.read_run(full_lab, "siimaa")
+    view = reading_run.read_run(full_lab, "siimaa")
     traced = traced._replace(line=(*traced.line, end))
     said = file_words.files(view, root=full_lab.root, traced=traced).plain
     assert f"published weights: {title}" in said

@@ -18,7 +18,7 @@ from textual.widgets import Static
 from cxrlab import grid, text
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import cell_words, pages, reading, sentences, telling, words
+from cxrlab.tui import cell_words, pages, reading_run, sentences, telling, words
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import (
     OpenLaunch,
@@ -55,17 +55,17 @@ class CellScreen(Screen[None]):
     class Read(Message, bubble=False):
         """The cell and its runs, freshly read."""
 
-        view: reading.CellView
+        view: reading_run.CellView
 
     def __init__(self, lab: Lab, cell: grid.Cell, *, clock: Callable[[], float]) -> None:
         super().__init__()
         self._lab = lab
         self._clock = clock
         self._cell = cell
-        self._behind: tuple[reading.Behind, ...] = ()
+        self._behind: tuple[reading_run.Behind, ...] = ()
         self._marked: str | None = None
         place = (cell.method, cell.task, cell.ratio, cell.metric)
-        self._asking = Asking(self, lambda: self.Read(reading.read_cell(lab, place)))
+        self._asking = Asking(self, lambda: self.Read(reading_run.read_cell(lab, place)))
 
     def compose(self) -> ComposeResult:
         yield TopBar("cell", lab=self._lab.root.name)
@@ -229,7 +229,7 @@ def columns_of(cell: grid.Cell) -> list[Column]:
     ]
 
 
-def row_of(behind: reading.Behind, cell: grid.Cell, *, now: float) -> Row:
+def row_of(behind: reading_run.Behind, cell: grid.Cell, *, now: float) -> Row:
     """Return the cells of one run; a mark says that the grid's number counts it."""
     run, result = behind.run, behind.result
     counted = run.id in cell.run_ids and cell.value is not None
@@ -252,7 +252,7 @@ def row_of(behind: reading.Behind, cell: grid.Cell, *, now: float) -> Row:
     return row
 
 
-def checkpoints_of(behind: reading.Behind, *, root: Path) -> Text:
+def checkpoints_of(behind: reading_run.Behind, *, root: Path) -> Text:
     """Return the run's state in words and its checkpoints, a line each."""
     said = Text(no_wrap=True, overflow="ellipsis")
     said.append(telling.name(behind.run), "bold")
@@ -270,7 +270,7 @@ def checkpoints_of(behind: reading.Behind, *, root: Path) -> Text:
     return said
 
 
-def made_of(behind: reading.Behind, *, root: Path) -> list[tuple[str, str]]:
+def made_of(behind: reading_run.Behind, *, root: Path) -> list[tuple[str, str]]:
     """Return what a finished run was made of, as far as it tells: data, splits, files, commit."""
     member = behind.member
     if member is None:

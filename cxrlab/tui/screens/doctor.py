@@ -16,6 +16,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
+from cxrlab import checkup
 from cxrlab.checkup import SIGNS, Finding, Level
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
@@ -61,7 +62,9 @@ class DoctorScreen(Screen[None]):
         turn: int
         looked: Looked
 
-    def __init__(self, lab: Lab, *, clock: Callable[[], float], look: Look) -> None:
+    def __init__(
+        self, lab: Lab, *, clock: Callable[[], float], look: Look = checkup.findings
+    ) -> None:
         super().__init__()
         self._lab = lab
         self._clock = clock

@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from cxrlab import entries, grid
 from cxrlab.lab import Lab
-from cxrlab.tui import errands, grid_rows, pages, reading, remembered, telling
+from cxrlab.tui import errands, grid_rows, reading, remembered, telling
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.cell_words import (
     MARKED,
@@ -30,6 +30,7 @@ from cxrlab.tui.cell_words import (
 from cxrlab.tui.grid_rows import Laid, laid_out
 from cxrlab.tui.messages import (
     Begin,
+    Drawn,
     OpenCell,
     OpenCopy,
     OpenExport,
@@ -125,8 +126,10 @@ class GridScreen(Screen[None]):
 
     @on(Read)
     def take(self, message: Read) -> None:
-        self._view = message.view
+        first, self._view = self._view is None, message.view
         self.draw()
+        if first:
+            self.call_after_refresh(self.app.post_message, Drawn())
 
     def draw(self) -> None:
         """Draw what was read last."""
@@ -269,6 +272,8 @@ class GridScreen(Screen[None]):
             self.tell(said.format(cell=what(mark_of(cell))))
             return
         title = tr("{method} and its paper").format(method=cell.method)
+        from cxrlab.tui import pages
+
         self.post_message(OpenPage(title, lambda: pages.distance(self._lab, cell)))
 
     def action_compare(self) -> None:
@@ -295,6 +300,8 @@ class GridScreen(Screen[None]):
         names = (marked[0], other)
         both = tr("{a} and {b}").format(a=names[0], b=names[1])
         title = f"{both}: {what(here).partition(' ')[2]}"
+        from cxrlab.tui import pages
+
         self.post_message(OpenPage(title, lambda: pages.compared(self._lab, names, cell)))
 
     def action_notebook(self) -> None:

@@ -17,7 +17,7 @@ from textual.widgets import Static
 from cxrlab import entries
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import lists, reading
+from cxrlab.tui import lists, reading_run
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import (
     AskToDrop,
@@ -77,7 +77,7 @@ class NotesScreen(Screen[None]):
         self._view: lists.NotesView | None = None
         self._shown = "all"
         self._window = (0, FIRST)
-        self._finding = Asking(self, lambda named: OpenCell(reading.find_cell(lab, named)))
+        self._finding = Asking(self, lambda named: OpenCell(reading_run.find_cell(lab, named)))
         self._asking = Asking(self, lambda *asked: self.Read(lists.read_notes(lab, *asked)))
 
     def compose(self) -> ComposeResult:

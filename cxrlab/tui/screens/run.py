@@ -17,7 +17,7 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Static
 
 from cxrlab.lab import Lab
-from cxrlab.tui import file_words, reading, telling, tracing
+from cxrlab.tui import file_words, reading_run, telling, tracing
 from cxrlab.tui.acting import ACTS
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import GpusRead, OpenRun, RegistryChanged, ResumeRun, StopRun
@@ -39,7 +39,7 @@ LOG_S = 0.4
 SELDOM = 5
 """Of so many looks one is taken at the log of a run that has ended."""
 NONE = "no other run"
-PAPER = reading.PAPER
+PAPER = reading_run.PAPER
 
 
 class RunScreen(Screen[None]):
@@ -117,7 +117,7 @@ class RunScreen(Screen[None]):
     class Read(Message, bubble=False):
         """What is known of the run."""
 
-        view: reading.RunView
+        view: reading_run.RunView
 
     @dataclass
     class Traced(Message, bubble=False):
@@ -129,7 +129,7 @@ class RunScreen(Screen[None]):
     class Compared(Message, bubble=False):
         """In what the run's settings differ from others."""
 
-        compared: reading.Compared
+        compared: reading_run.Compared
 
     @dataclass
     class Settings(Message, bubble=False):
@@ -142,19 +142,21 @@ class RunScreen(Screen[None]):
         self._lab = lab
         self._run_id = run_id
         self._clock = clock
-        self._view: reading.RunView | None = None
+        self._view: reading_run.RunView | None = None
         self._settings: dict[str, object] = {}
-        self._compared: reading.Compared | None = None
+        self._compared: reading_run.Compared | None = None
         self._traced: tracing.Traced | None = None
         self._gpus: GpusRead | None = None
         self._looks = 0
-        self._asking = Asking(self, lambda: self.Read(reading.read_run(lab, run_id, now=clock())))
+        self._asking = Asking(
+            self, lambda: self.Read(reading_run.read_run(lab, run_id, now=clock()))
+        )
         self._tracing = Asking(self, lambda: self.Traced(tracing.read_traced(lab, run_id)))
         self._comparing = Asking(
-            self, lambda other: self.Compared(reading.read_differences(lab, run_id, other))
+            self, lambda other: self.Compared(reading_run.read_differences(lab, run_id, other))
         )
         self._setting = Asking(
-            self, lambda folder: self.Settings(reading.read_settings(Path(folder)))
+            self, lambda folder: self.Settings(reading_run.read_settings(Path(folder)))
         )
 
     @property
@@ -322,7 +324,7 @@ class RunScreen(Screen[None]):
         self.app.push_screen(
             Pick(
                 tr("Draw {metric} of which run over {run}?").format(metric=metric, run=run.id),
-                lambda: reading.read_alike(self._lab, run, metric),
+                lambda: reading_run.read_alike(self._lab, run, metric),
                 first=NONE,
                 now=self._clock(),
             ),
@@ -342,7 +344,7 @@ class RunScreen(Screen[None]):
         self.app.push_screen(
             Pick(
                 tr("In what do the settings of {run} differ from those of …?").format(run=run.id),
-                lambda: reading.read_alike(self._lab, run),
+                lambda: reading_run.read_alike(self._lab, run),
                 first=PAPER,
                 now=self._clock(),
             ),
@@ -351,7 +353,7 @@ class RunScreen(Screen[None]):
 
     def _compare(self, chosen: str | None) -> None:
         if chosen is not None:
-            self._compared = reading.Compared(chosen, None)
+            self._compared = reading_run.Compared(chosen, None)
             self.draw_settings()
             self._turn_to("config-page")
             self._comparing.ask("" if chosen == PAPER else chosen)

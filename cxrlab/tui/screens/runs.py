@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from cxrlab import tagging
 from cxrlab.lab import Lab
-from cxrlab.tui import acting, reading, remembered, run_columns, words
+from cxrlab.tui import acting, reading_runs, remembered, run_columns, words
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.grouping import Group
 from cxrlab.tui.messages import ActOnRuns, ResumeRun, StopRun
@@ -108,13 +108,15 @@ class RunsScreen(RunList):
         self._marking = Asking(
             self,
             lambda typed, order: self.Marked(
-                typed, reading.read_fitting(lab, typed, MOST_MARKED, order, clock())
+                typed, reading_runs.read_fitting(lab, typed, MOST_MARKED, order, clock())
             ),
         )
         self._marking_group = Asking(
             self,
             lambda typed, by, key: self.Marked(
-                typed, reading.read_of_group(lab, typed, by, key, MOST_MARKED, clock()), more=True
+                typed,
+                reading_runs.read_of_group(lab, typed, by, key, MOST_MARKED, clock()),
+                more=True,
             ),
         )
         self._weighing = Asking(
@@ -126,7 +128,7 @@ class RunsScreen(RunList):
         self._tagging = Asking(self, self._give_tags)
 
     def _give_tags(self, ids: Sequence[str], change: tagging.Change) -> Message:
-        reading.give_tags(self._lab, ids, change)
+        reading_runs.give_tags(self._lab, ids, change)
         return self.Tagged(ids)
 
     def on_mount(self) -> None:
@@ -169,7 +171,8 @@ class RunsScreen(RunList):
 
     def action_columns(self) -> None:
         self.app.push_screen(
-            Columns(self.columns, lambda: reading.read_setting_names(self._lab)), self._show_columns
+            Columns(self.columns, lambda: reading_runs.read_setting_names(self._lab)),
+            self._show_columns,
         )
 
     def _show_columns(self, chosen: tuple[str, ...] | None) -> None:

@@ -21,7 +21,7 @@ from cxrlab import restricted
 from cxrlab.harmless import harmless
 from cxrlab.tui import sentences, telling
 from cxrlab.tui.asking import Asking
-from cxrlab.tui.reading import RunView
+from cxrlab.tui.reading_run import RunView
 from cxrlab.tui.widgets import picture
 from cxrlab.tui.words import joined, tr
 from store.artifacts import Artifact

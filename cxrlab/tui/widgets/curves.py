@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from cxrlab import chart, text, use_words
 from cxrlab.lab import Lab
-from cxrlab.tui import reading, telling
+from cxrlab.tui import reading_run, telling
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.widgets import cursor
 from cxrlab.tui.widgets.curve import COLOURS, Curve, Series
@@ -41,14 +41,14 @@ class CurvePane(Vertical, can_focus=True):
     class Drawn(Message, bubble=False):
         """Points of the metrics that are shown."""
 
-        new: list[reading.NewPoints]
+        new: list[reading_run.NewPoints]
 
     @dataclass
     class OtherDrawn(Message, bubble=False):
         """Points of another run, for one metric."""
 
         run: Run
-        new: reading.NewPoints
+        new: reading_run.NewPoints
 
     @dataclass
     class WindowRead(Message, bubble=False):
@@ -73,7 +73,7 @@ class CurvePane(Vertical, can_focus=True):
         self.other = ""
         """The id of the run that is drawn over this one."""
         self._weight = 0
-        self._view: reading.RunView | None = None
+        self._view: reading_run.RunView | None = None
         self._points: dict[str, list[Point]] = {}
         self._others: dict[tuple[str, str], list[Point]] = {}
         self._other_runs = True
@@ -81,10 +81,10 @@ class CurvePane(Vertical, can_focus=True):
         self._settled = True
         """Whether the steps shown are known to be some of this attempt's."""
         self._asking = Asking(
-            self, lambda *asked: self.Drawn(reading.read_points(lab, run_id, *asked))
+            self, lambda *asked: self.Drawn(reading_run.read_points(lab, run_id, *asked))
         )
         self._asking_other = Asking(
-            self, lambda *asked: self.OtherDrawn(*reading.read_other(lab, *asked))
+            self, lambda *asked: self.OtherDrawn(*reading_run.read_other(lab, *asked))
         )
         self._asking_window = Asking(self, partial(self._read_window, lab))
 
@@ -95,7 +95,7 @@ class CurvePane(Vertical, can_focus=True):
         line.display = False
         yield line
 
-    def show(self, view: reading.RunView) -> None:
+    def show(self, view: reading_run.RunView) -> None:
         """Draw what is known of the run, and ask for what is new."""
         self._view = view
         if view.run.attempt != self._attempt:
@@ -141,7 +141,7 @@ class CurvePane(Vertical, can_focus=True):
     ) -> WindowRead:
         """Read the points of a window, and as many steps before it for the running means."""
         first, last = window
-        new = reading.read_window(lab, asked, 2 * first - last, last)
+        new = reading_run.read_window(lab, asked, 2 * first - last, last)
         return cls.WindowRead(attempt, window, new)
 
     def _curves(self) -> list[tuple[str, str, str]]:
@@ -183,7 +183,7 @@ class CurvePane(Vertical, can_focus=True):
             held = self._points.get(new.metric, [])
             if new.attempt != self._attempt or new.after != (held[-1][0] if held else None):
                 continue  # an answer to an older question
-            self._points[new.metric] = thin([*held, *new.points], reading.MOST_POINTS)
+            self._points[new.metric] = thin([*held, *new.points], reading_run.MOST_POINTS)
         every = self._every()
         if not self._settled and every is not None:
             self.place, self._settled = cursor.settled(self.place, every), True

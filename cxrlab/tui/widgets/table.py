@@ -317,10 +317,12 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         """Return a cell of `width` and the gap after it, cut where it does not fit."""
         segments: list[Segment] = []
         left = width
+        here = over == self._style("cursor")  # colours vanish on the cursor's
         for text, name in parts:
-            text = cut(text, left)
-            left -= cell_len(text)
-            plain = not name or over == self._style("cursor")  # colours vanish on the cursor's
+            if not text.isascii() or len(text) > left:
+                text = cut(text, left)
+            left -= len(text) if text.isascii() else cell_len(text)
+            plain = here or not name
             segments.append(Segment(text, over if plain else over + self._style(name)))
         blank = Segment(" " * left, over)
         segments = [blank, *segments] if column.right else [*segments, blank]
@@ -359,9 +361,11 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _fit(self, cells: list[list[Segment]], width: int, style: Style) -> Strip:
         """Keep the first columns in place and scroll the others under them."""
-        kept = Strip([s for cell in cells[: self._frozen] for s in cell])
-        moved = Strip([s for cell in cells[self._frozen :] for s in cell])
         x = int(self.scroll_offset.x)
+        if not x:
+            return Strip(_joined(cells)).adjust_cell_length(width, style)
+        kept = Strip(_joined(cells[: self._frozen]))
+        moved = Strip(_joined(cells[self._frozen :]))
         room = max(0, width - kept.cell_length)
         moved = moved.crop(x, x + room).extend_cell_length(room, style)
         return Strip.join([kept, moved]).adjust_cell_length(width, style)
@@ -480,3 +484,15 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         """Return where a row stands in the view."""
         y = self.head_height + row - int(self.scroll_offset.y)
         return Region(0, y, self.size.width, 1)
+
+
+def _joined(cells: Sequence[Sequence[Segment]]) -> list[Segment]:
+    """Return the segments of cells, neighbours of one style in one: whatever follows has fewer."""
+    joined: list[Segment] = []
+    said, style = "", None
+    for text, of_it, _ in (segment for cell in cells for segment in cell):
+        if of_it is not style and said:
+            joined.append(Segment(said, style))
+            said = ""
+        said, style = said + text, of_it
+    return [*joined, Segment(said, style)] if said else joined

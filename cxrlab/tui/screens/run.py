@@ -214,8 +214,9 @@ class RunScreen(Screen[None]):
         """Look at the log, and at the GPUs where they are shown."""
         self._looks += 1
         ended = self._view is not None and self._view.run.state in ENDED
-        if self.is_current and not (ended and self._looks % SELDOM):
-            self.query_one(LogView).poll()
+        if self.is_current:
+            if not (ended and self._looks % SELDOM):
+                self.query_one(LogView).poll()
             gpus = self.query_one(GpuStrip).read
             if gpus is not self._gpus and self.page == "files-page":
                 self._gpus = gpus

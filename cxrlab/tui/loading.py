@@ -1,12 +1,13 @@
 """What is loaded when? The home screen and what it shows first; the rest behind it.
 
-The rest is four fifths of the program. Handlers load what they need themselves, and so are never
-wrong about it; `rest` sees to it that there is nothing left to load when the first key is pressed.
+The rest is more than half of the program. Handlers load what they need themselves, and so are never
+wrong about it; `rest` loads it all while the home screen is looked at, so that keys find it there.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 import threading
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from textual.command import Provider
 from textual.screen import Screen
 
 from cxrlab.tui import screens
+
+log = logging.getLogger(__name__)
 
 
 def screen(place: str) -> Callable[..., Screen[Any]]:
@@ -45,6 +48,9 @@ def rest() -> None:
 
 
 def _load() -> None:
-    for module in pkgutil.iter_modules(screens.__path__, f"{screens.__name__}."):
-        importlib.import_module(module.name)
-    importlib.import_module("cxrlab.tui.palette")
+    names = [module.name for module in pkgutil.iter_modules(screens.__path__)]
+    for name in (*(f"{screens.__name__}.{name}" for name in names), "cxrlab.tui.palette"):
+        try:
+            importlib.import_module(name)
+        except Exception:  # whoever needs it says so; a thread would say it across the screen
+            log.exception("%s cannot be loaded", name)

@@ -5,7 +5,6 @@ Handlers own widgets, threads own connections, and nothing crosses between them 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -15,7 +14,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from textual import events, on
-from textual.app import ScreenStackError
 from textual.binding import Binding
 from textual.command import CommandPalette
 from textual.screen import Screen
@@ -207,8 +205,8 @@ class CxrlabApp(Doing):
 
     @on(messages.RegistryChanged)
     def _changed(self) -> None:
-        with contextlib.suppress(ScreenStackError):  # the app is closing, or has not yet begun
-            self._top().post_message(messages.RegistryChanged())
+        if top := self._top():
+            top.post_message(messages.RegistryChanged())
 
     @on(messages.RunsEnded)
     def _runs_ended(self, message: messages.RunsEnded) -> None:
@@ -253,17 +251,21 @@ class CxrlabApp(Doing):
             log.warning("%s", harmless(message.text))
             self._say(message.text, message.hint)
 
-    def _top(self) -> Screen[Any]:
-        """Return the screen on top that is not a question, a form or the help."""
+    def _top(self) -> Screen[Any] | None:
+        """Return the screen on top that is not a question, a form or the help.
+
+        None while the dashboard closes, or has not yet begun: threads go on telling of changes.
+        """
+        stack = self.screen_stack
         return next(
-            (screen for screen in reversed(self.screen_stack) if not screen.is_modal), self.screen
+            (screen for screen in reversed(stack) if not screen.is_modal),
+            stack[-1] if stack else None,
         )
 
     def show_status(self) -> None:
         """Bring the first and the last line of the screen up to date."""
-        try:
-            screen = self._top()
-        except ScreenStackError:
+        screen = self._top()
+        if screen is None:
             return
         signs = {s: f"{text.STATES[s].symbol} {n:,}" for s, n in self._under_way.items() if n}
         counts = [f"{sign} {tr(state)}" for state, sign in signs.items()]

@@ -32,3 +32,14 @@ async def test_a_run_that_ends_rings_unless_it_is_what_one_looks_at(
         if rings:
             await until(pilot, lambda: written)
     assert written == (["\a\x1b]2;failed: deep_mrm · pretrain · seed 0\x1b\\"] if rings else [])
+
+
+def test_what_threads_tell_while_the_dashboard_opens_or_closes_is_no_fault(
+    full_lab: Lab, make_app: Any
+) -> None:
+    from cxrlab.tui import messages
+
+    app = make_app(full_lab)  # without a screen, as at its end
+    app._runs_ended(messages.RunsEnded([]))
+    app._changed()
+    app.show_status()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -172,3 +173,24 @@ async def test_settings_that_make_no_sense_are_told_and_the_old_ones_hold(
         empty_lab.settings_file.write_text("[launch\n")
         await until(pilot, lambda: "cxrlab.toml" in told(app))
         await until(pilot, lambda: "Nothing has run" in shown(app))
+
+
+async def test_words_that_were_read_before_do_not_scroll_what_a_person_reads(
+    empty_lab: Lab, make_app: Wait, until: Wait, tmp_path: Path
+) -> None:
+    app = make_app(empty_lab)
+    errand = errands.Errand("long", "Long", ("version",), "")
+    async with app.run_test(size=(80, 24)) as pilot:
+        file = tmp_path / "words.txt"
+        file.write_text("".join(f"{n}\n" for n in range(99)))
+        running = SimpleNamespace(errand=errand, code=None, stopped=False, file=file)
+        screen = ErrandScreen(running)  # type: ignore[arg-type]
+        await app.push_screen(screen)
+        page = screen.query_one("#errand")
+        await until(pilot, lambda: page.scroll_offset.y == page.max_scroll_y > 0)
+        at = page.scroll_offset.y
+        screen.action_scroll(-10)
+        screen.draw(ErrandScreen.Read([str(n) for n in range(99)]))
+        for _ in range(5):
+            await pilot.pause()
+        assert page.scroll_offset.y == at - 10

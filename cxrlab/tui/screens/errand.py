@@ -45,6 +45,7 @@ class ErrandScreen(ModalScreen[None]):
         super().__init__()
         self.title = running.errand.title
         self._command = running
+        self._lines: Sequence[str] | None = None
         self._asking = Asking(self, lambda: self.Read(errands.words_of(running.file)))
 
     def compose(self) -> ComposeResult:
@@ -68,6 +69,9 @@ class ErrandScreen(ModalScreen[None]):
 
     @on(Read)
     def draw(self, message: Read) -> None:
+        if message.lines == self._lines:
+            return  # following once more would undo a key that has just scrolled
+        self._lines = message.lines
         page = self.query_one("#errand")
         follows = page.scroll_offset.y >= page.max_scroll_y
         self.query_one("#errand-words", Static).update(Text("\n".join(message.lines)))

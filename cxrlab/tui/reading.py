@@ -11,18 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from cxrlab import (
-    grid,
-    ownership,
-)
+from cxrlab import grid, ownership
 from cxrlab.exports.notebook import settings_for as as_notebook
 from cxrlab.grid import cells
 from cxrlab.lab import Lab
 from cxrlab.tui import remembered, words
-from store import (
-    queue,
-    runs,
-)
+from store import queue, runs
 from store.db import Database
 from store.runs import Run
 from trainers.catalog import METHODS, datasets_in_use

@@ -9,22 +9,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from cxrlab import (
-    indexing,
-    tagging,
-)
+from cxrlab import indexing, tagging
 from cxrlab.lab import Lab
 from cxrlab.tui import grouping
 from cxrlab.tui.grouping import Group
 from cxrlab.tui.reading import registry
-from store import (
-    matching,
-    results,
-    runs,
-    settings,
-    tags,
-    use,
-)
+from store import matching, results, runs, settings, tags, use
 from store.db import Database
 from store.runs import Run
 from trainers.catalog import PRETRAIN, PRETRAIN_ENTRY, TASKS

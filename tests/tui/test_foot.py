@@ -23,6 +23,7 @@ async def test_a_click_on_a_key_presses_it(full_lab: Lab, make_app: Wait, until:
         at = line_of(app).index("? Help")
         await pilot.click(Foot, offset=(at, 0))
         await until(pilot, lambda: isinstance(app.screen, Help))
+        assert len(app.screen_stack) == 2
 
 
 async def test_the_mouse_over_a_key_says_in_full_what_it_does(
@@ -33,9 +34,11 @@ async def test_the_mouse_over_a_key_says_in_full_what_it_does(
         await until(pilot, lambda: "l Launch" in line_of(app))
         foot = app.screen.query_one(Foot)
         await pilot.hover(Foot, offset=(line_of(app).index("Launch"), 0))
-        await until(pilot, lambda: foot.tooltip == "Launch what this cell needs.")
+        await until(pilot, lambda: foot.pointed is not None)
+        assert foot.tooltip == "Launch what this cell needs."
         await pilot.hover(Foot, offset=(99, 0))
         await until(pilot, lambda: foot.tooltip is None)
+        assert foot.pointed is None
 
 
 async def test_the_keys_are_those_of_what_has_the_focus(
@@ -48,5 +51,7 @@ async def test_the_keys_are_those_of_what_has_the_focus(
         before = line_of(app)
         await pilot.press("slash")
         await until(pilot, lambda: line_of(app) != before)
+        assert "/ Filter" in before
+        assert app.screen.focused is app.screen.query_one("#filter")
         await pilot.press("escape")
         await until(pilot, lambda: line_of(app) == before)

@@ -264,6 +264,8 @@ class GridScreen(Screen[None]):
             self.post_message(OpenCopy(title, [(grid_rows.heading(name), said)]))
 
     def action_gap(self) -> None:
+        from cxrlab.tui import pages
+
         cell = self.cell_of_numbers()
         if cell is None:
             return
@@ -272,11 +274,11 @@ class GridScreen(Screen[None]):
             self.tell(said.format(cell=what(mark_of(cell))))
             return
         title = tr("{method} and its paper").format(method=cell.method)
-        from cxrlab.tui import pages
-
         self.post_message(OpenPage(title, lambda: pages.distance(self._lab, cell)))
 
     def action_compare(self) -> None:
+        from cxrlab.tui import pages
+
         cell = self.cell_of_numbers()
         if cell is None:
             return
@@ -300,8 +302,6 @@ class GridScreen(Screen[None]):
         names = (marked[0], other)
         both = tr("{a} and {b}").format(a=names[0], b=names[1])
         title = f"{both}: {what(here).partition(' ')[2]}"
-        from cxrlab.tui import pages
-
         self.post_message(OpenPage(title, lambda: pages.compared(self._lab, names, cell)))
 
     def action_notebook(self) -> None:

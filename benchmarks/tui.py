@@ -445,10 +445,10 @@ async def through_the_runs(hands: Hands) -> None:
         await hands.press("j", lambda n=n: table.row == n + 1)
     for _ in range(10):
         row = table.row
-        await hands.press("pagedown", lambda row=row: table.row > row and whole(app), reads=True)
+        await hands.press("pagedown", lambda row=row: table.row > row and there(app), reads=True)
     for key in ("G", "g") * 5:
         at = 0 if key == "g" else table.count - 1
-        await hands.press(key, lambda at=at: table.row == at and whole(app), reads=True)
+        await hands.press(key, lambda at=at: table.row == at and there(app), reads=True)
     await hands.press("slash", lambda: app.screen.focused is not table)
     field = app.screen.query_one("#filter")
     for n, letter in enumerate("mrm siim"):
@@ -461,9 +461,11 @@ async def through_the_runs(hands: Hands) -> None:
     await effect(app, lambda: LONG in text_of(app), since=0.0)
 
 
-def whole(app: Watched) -> bool:
-    """Tell whether no row on the screen still waits to be read."""
-    return " …" not in text_of(app)
+def there(app: Watched) -> bool:
+    """Tell whether the cursor is in view, and no row on the screen still waits to be read."""
+    table = app.screen.query_one(Table)
+    line = table.row_region(table.row).y
+    return table.head_height <= line < table.size.height and " …" not in text_of(app)
 
 
 async def through_the_run(hands: Hands) -> None:

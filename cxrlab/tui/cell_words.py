@@ -11,7 +11,7 @@ from cxrlab import grid, text
 from cxrlab.grid import ranking
 from cxrlab.harmless import harmless
 from cxrlab.tui import sentences, words
-from cxrlab.tui.widgets.table import Part
+from cxrlab.tui.widgets.rows import Part
 from cxrlab.tui.words import tr
 from trainers.catalog import METHODS, PRETRAIN, TASKS
 

@@ -17,7 +17,7 @@ from cxrlab.exports.layout import clean, places_of
 from cxrlab.exports.words import say
 from cxrlab.tui import cell_words, telling, words
 from cxrlab.tui.cell_words import Mark
-from cxrlab.tui.widgets.table import Column, Line, Part, Span
+from cxrlab.tui.widgets.rows import Column, Line, Part, Span
 from cxrlab.tui.words import tr
 from trainers.catalog import PRETRAIN
 

@@ -12,7 +12,7 @@ from cxrlab import text, use_words
 from cxrlab.harmless import harmless
 from cxrlab.tui import sentences, telling, words
 from cxrlab.tui.grouping import Group
-from cxrlab.tui.widgets.table import Column, Part, Row, Span
+from cxrlab.tui.widgets.rows import Column, Part, Row, Span
 from cxrlab.tui.words import tr
 from store.results import Result
 from store.runs import Run

@@ -15,7 +15,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input, Label
 
 from cxrlab.errors import NotFound, Usage
 from cxrlab.harmless import cut, harmless
@@ -26,8 +26,10 @@ from cxrlab.tui.grouping import Group
 from cxrlab.tui.messages import OpenRun, RegistryChanged
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
+from cxrlab.tui.widgets.rows import Line, Made
+from cxrlab.tui.widgets.still import Still
 from cxrlab.tui.widgets.strip import GpuStrip
-from cxrlab.tui.widgets.table import Line, Made, Table
+from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
 from store import matching
 from store.runs import Run
@@ -95,8 +97,8 @@ class RunList(Screen[None]):
         with Horizontal(id="filter-line"):
             yield Label("/", id="filter-label")
             yield Filter(id="filter", placeholder=tr("filter: siim state:running blr>1e-4 tag:x"))
-            yield Label("", id="filter-count", markup=False)
-        yield Static(id="filter-wrong")
+            yield Still(id="filter-count", markup=False)
+        yield Still(id="filter-wrong")
         yield Table(cursor="row", frozen=2, id="runs")
         with Vertical(id="foot"):
             yield GpuStrip()
@@ -154,7 +156,7 @@ class RunList(Screen[None]):
 
     def _tell(self, wrong: str) -> None:
         """Say under the filter what is wrong with it; nothing where all is well."""
-        line = self.query_one("#filter-wrong", Static)
+        line = self.query_one("#filter-wrong", Still)
         line.display = bool(wrong)
         line.update(Content(cut(harmless(wrong), max(1, self.size.width - 2))))
 
@@ -198,7 +200,7 @@ class RunList(Screen[None]):
             for at, row in enumerate(view.rows, offset)
             if isinstance(row, Run) and row.id in self._marked
         )
-        self.query_one("#filter-count", Label).update(self._counted(view))
+        self.query_one("#filter-count", Still).update(self._counted(view))
         lines = Made(lambda at: self._line(view, view.rows[at], columns), len(view.rows))
         table.show([each.column for each in columns], lines, offset=offset, count=view.lines)
         table.empty = (

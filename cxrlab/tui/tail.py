@@ -229,6 +229,10 @@ def _last_written(raw: bytes) -> str:
 
 def _line(at: int, raw: bytes) -> Line:
     """Return a line as it is shown, with its colours where it has some and is no monster."""
+    if raw.isascii() and len(raw) <= LONGEST:  # nearly every one, in a tenth of the time
+        text = raw.decode()
+        if text.isprintable():
+            return Line(at, text)
     if b"\x1b[" in raw and len(raw) <= LONGEST:
         return Line(at, *_coloured(_last_written(raw)))
     return Line(at, log_line(raw))

@@ -163,10 +163,11 @@ async def test_a_new_attempt_leaves_the_steps_shown_unless_it_has_none_of_them(
             file.write(json.dumps(start) + "\n")
         intake.take_in(db, "deepaa", folder)
         first = 228 if kept else 1
-        await until(
-            pilot, lambda: [s for s, _ in curve.series[0].points] == [*range(first, step + 1)]
-        )
-        assert pane.place == Place(step, (228, 260) if kept else None)
+        steps = [*range(first, step + 1)]
+        await until(pilot, lambda: [s for s, _ in curve.series[0].points] == steps)
+        place = Place(step, (228, 260) if kept else None)
+        await until(pilot, lambda: pane.place == place)
+        assert [s for s, _ in curve.series[0].points] == steps
     db.close()
 
 

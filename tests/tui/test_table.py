@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
-from cxrlab.tui.widgets.table import Column, Made, Table
+from cxrlab.tui.widgets import table as table_of
+from cxrlab.tui.widgets.rows import Column, Made
+from cxrlab.tui.widgets.table import Table
 
 
 class OfOneTable(App[None]):
@@ -118,3 +122,112 @@ async def test_rows_are_made_when_they_are_drawn() -> None:
         app.query_one(Table).show(COLUMNS, Made(make, 500), count=500)
         await pilot.pause()
         assert made == list(range(9))
+
+
+class OfLateRows(App[None]):
+    """Its rows come when they are let come; notes what each painting showed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted: list[tuple[int, int]] = []
+        self.painted: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        yield Table()
+
+    def on_mount(self) -> None:
+        self.query_one(Table).show(COLUMNS, rows(30), count=1000)
+
+    def on_table_rows_wanted(self, message: Table.RowsWanted) -> None:
+        self.wanted.append((message.offset, message.limit))
+
+    def let_come(self) -> None:
+        offset, limit = self.wanted[-1]
+        held = rows(1000)[offset : offset + limit]
+        self.query_one(Table).show(COLUMNS, held, offset=offset, count=1000)
+
+    def _display(self, screen: Any, renderable: Any) -> None:
+        super()._display(screen, renderable)
+        self.painted.append("\n".join(s.text for s in screen._compositor.render_strips()))
+
+
+async def test_a_jump_is_painted_once_with_the_rows_it_leads_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(table_of, "PATIENCE_S", 600.0)
+    app = OfLateRows()
+    async with app.run_test(size=(40, 12)) as pilot:
+        table = app.query_one(Table)
+        table.focus()
+        await pilot.pause()
+        app.painted.clear()
+        await pilot.press("G")
+        await pilot.pause()
+        assert table.row == 999  # for the next key
+        assert "row 999" not in "".join(app.painted)
+        app.let_come()
+        await pilot.pause()
+        assert "row 999" in app.painted[-1]
+        assert "…" not in "".join(app.painted)
+
+
+async def test_keys_go_on_from_where_a_jump_leads_before_its_rows_have_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(table_of, "PATIENCE_S", 600.0)
+    app = OfLateRows()
+    async with app.run_test(size=(40, 12)) as pilot:
+        app.query_one(Table).focus()
+        await pilot.press("G", "k", "k")
+        await pilot.pause()
+        app.let_come()
+        await pilot.pause()
+        assert app.query_one(Table).row == 997
+        assert "row 997" in app.painted[-1]
+
+
+async def test_rows_that_come_late_are_waited_for_where_they_will_stand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(table_of, "PATIENCE_S", 0.05)
+    app = OfLateRows()
+    async with app.run_test(size=(40, 12)) as pilot:
+        table = app.query_one(Table)
+        table.focus()
+        await pilot.press("G")
+        await pilot.pause(0.3)
+        assert " …" in app.painted[-1]
+        assert table.scroll_offset.y > 900
+        app.let_come()
+        await pilot.pause()
+        assert "row 999" in app.painted[-1]
+
+
+async def test_a_jump_in_rows_that_are_held_waits_for_none() -> None:
+    app = OfLateRows()
+    async with app.run_test(size=(40, 12)) as pilot:
+        app.query_one(Table).focus()
+        await pilot.press("pagedown", "pagedown")
+        await pilot.pause()
+        assert "row 20" in app.painted[-1]
+        await pilot.press("g")
+        await pilot.pause()
+        assert "row 0" in app.painted[-1]
+
+
+async def test_rows_for_later_are_asked_for_once_the_key_has_its_effect() -> None:
+    app = OfLateRows()
+    async with app.run_test(size=(40, 12)) as pilot:
+        table = app.query_one(Table)
+        table.focus()
+        await pilot.pause()
+        painted: list[int] = []
+        table.post_message = lambda message, post=table.post_message: (  # type: ignore[method-assign]
+            isinstance(message, Table.RowsWanted) and painted.append(len(app.painted)),
+            post(message),
+        )[1]
+        before = len(app.painted)
+        await pilot.press("pagedown", "pagedown")
+        await pilot.pause()
+        assert app.wanted
+        assert painted[0] > before

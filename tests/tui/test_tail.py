@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cxrlab.harmless import LONGEST, log_line
 from cxrlab.tui.tail import PIECE, Line, last_piece, next_piece, piece_before
 
 
@@ -87,3 +92,22 @@ def test_the_end_is_wanted_more_than_all_that_lies_between(tmp_path: Path) -> No
     assert [on.lines[0].text, on.anew, on.whole] == ["line 000000", False, False]
     end = next_piece(log, 0, follow=True)
     assert [end.lines[-1].text, end.anew, end.whole] == ["line 049999", True, True]
+
+
+LINES = st.one_of(st.text("ab \t\r~\x7f\x00\x1bé", max_size=12), st.text(max_size=12)).map(
+    str.encode
+)
+
+
+@given(st.lists(LINES.filter(lambda raw: b"\n" not in raw and b"\x1b[" not in raw), max_size=6))
+def test_plain_lines_are_read_as_all_others_are(tmp_path_factory: Any, raws: list[bytes]) -> None:
+    log = tmp_path_factory.getbasetemp() / "log.txt"
+    log.write_bytes(b"".join(raw + b"\n" for raw in raws))
+    assert [line.text for line in last_piece(log).lines] == [log_line(raw) for raw in raws]
+
+
+def test_a_plain_line_that_never_ends_is_cut_too(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_bytes(b"x" * (LONGEST + 5) + b"\n")
+    (line,) = last_piece(log).lines
+    assert line.text == "x" * LONGEST + " … (5 characters more)"

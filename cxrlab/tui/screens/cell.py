@@ -30,8 +30,9 @@ from cxrlab.tui.messages import (
 )
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
+from cxrlab.tui.widgets.rows import Column, Part, Row
 from cxrlab.tui.widgets.strip import GpuStrip
-from cxrlab.tui.widgets.table import Column, Part, Row, Table
+from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
 from store.runs import Run
 

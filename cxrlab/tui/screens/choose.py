@@ -14,7 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from cxrlab.harmless import harmless
-from cxrlab.tui.widgets.table import Column, Table
+from cxrlab.tui.widgets.rows import Column
+from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
 
 

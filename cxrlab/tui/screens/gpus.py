@@ -25,8 +25,9 @@ from cxrlab.tui.history import History, moment
 from cxrlab.tui.messages import GpusRead, OpenRun
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
+from cxrlab.tui.widgets.rows import Column, Part, Row
 from cxrlab.tui.widgets.strip import QUIET_S, GpuStrip
-from cxrlab.tui.widgets.table import Column, Part, Row, Table
+from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
 
 WIDE = 134

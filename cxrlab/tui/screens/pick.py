@@ -17,7 +17,8 @@ from textual.widgets import Static
 from cxrlab.harmless import harmless
 from cxrlab.tui import sentences, words
 from cxrlab.tui.asking import Asking
-from cxrlab.tui.widgets.table import Column, Row, Table
+from cxrlab.tui.widgets.rows import Column, Row
+from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
 from store.runs import Run
 

@@ -14,7 +14,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Static
+from textual.widgets import ContentSwitcher
 
 from cxrlab.lab import Lab
 from cxrlab.tui import file_words, reading_run, telling, tracing
@@ -28,6 +28,7 @@ from cxrlab.tui.widgets.curves import CurvePane
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.log import LogView
 from cxrlab.tui.widgets.log_search import LogSearch
+from cxrlab.tui.widgets.still import Still
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.words import tr
 from store.runs import ENDED
@@ -184,22 +185,22 @@ class RunScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar("run", lab=self._lab.root.name)
-        yield Static(id="run-title", classes="title")
-        yield Static(id="run-state", classes="line")
-        yield Static(id="run-why", classes="line quiet")
-        yield Static(id="run-next")
+        yield Still(id="run-title", classes="title")
+        yield Still(id="run-state", classes="line")
+        yield Still(id="run-why", classes="line quiet")
+        yield Still(id="run-next")
         with ContentSwitcher(initial="watch", id="pages"):
             with Vertical(id="watch"):
                 with Horizontal(id="plots"):
                     yield CurvePane(self._lab, self._run_id, id="curve-pane")
-                    yield Static(id="facts")
-                yield Static(id="log-title")
+                    yield Still(id="facts")
+                yield Still(id="log-title")
                 yield LogView(id="log")
                 yield LogSearch()
             with VerticalScroll(id="config-page"):
-                yield Static(id="config")
+                yield Still(id="config")
             with VerticalScroll(id="files-page"):
-                yield Static(id="files")
+                yield Still(id="files")
         with Vertical(id="foot"):
             yield GpuStrip()
             yield Foot()
@@ -241,18 +242,18 @@ class RunScreen(Screen[None]):
             log.open(Path(view.run.folder) / LOG_NAME)
             self._setting.ask(view.run.folder)
         width = self.size.width
-        self.query_one("#run-title", Static).update(telling.title(view.run, width=width))
-        self.query_one("#run-state", Static).update(
+        self.query_one("#run-title", Still).update(telling.title(view.run, width=width))
+        self.query_one("#run-state", Still).update(
             telling.progress(
                 view.run, now=self._clock(), width=width, colours=self.app.theme_variables
             )
         )
-        self.query_one("#run-why", Static).update(telling.why(view, now=self._clock()))
-        self.query_one("#facts", Static).update(telling.facts(view))
+        self.query_one("#run-why", Still).update(telling.why(view, now=self._clock()))
+        self.query_one("#facts", Still).update(telling.facts(view))
         self.draw_files()
         if self.page == "files-page":
             self._tracing.ask()
-        todo = self.query_one("#run-next", Static)
+        todo = self.query_one("#run-next", Still)
         todo.display = bool(view.gone or view.next or view.notes)
         todo.update(telling.todo(view))
         self.query_one(CurvePane).show(view)
@@ -268,14 +269,14 @@ class RunScreen(Screen[None]):
             said = file_words.files(
                 self._view, root=self._lab.root, traced=self._traced, gpus=self._gpus
             )
-            self.query_one("#files", Static).update(said)
+            self.query_one("#files", Still).update(said)
 
     def draw_log_title(self) -> None:
         """Say whether the log is followed, and what there is to say of a search."""
         log = self.query_one(LogView)
         how = tr("following") if log.following else tr("standing still, `f` follows")
         how += f"  {log.said}" if log.said else ""
-        self.query_one("#log-title", Static).update(Text(f"{LOG_NAME}  {how}"))
+        self.query_one("#log-title", Still).update(Text(f"{LOG_NAME}  {how}"))
 
     @on(Settings)
     def take_settings(self, message: Settings) -> None:
@@ -291,7 +292,7 @@ class RunScreen(Screen[None]):
         """Show in what the run differs from what it was compared to, and every setting."""
         said = telling.differences(self._compared) if self._compared else Text()
         said.append_text(telling.settings(self._settings))
-        self.query_one("#config", Static).update(said)
+        self.query_one("#config", Still).update(said)
 
     # -- keys
 

@@ -164,7 +164,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
                 piece = piece_around(path, at)
         except OSError as error:
             return self.Read(number, place, Piece([], at, at), error=_unreadable(path, error))
-        widest = max((cell_len(line.text) for line in piece.shown), default=0)
+        texts = (line.text for line in piece.shown)
+        widest = max((len(t) if t.isascii() else cell_len(t) for t in texts), default=0)
         return self.Read(number, place, piece, widest)
 
     @on(Read)

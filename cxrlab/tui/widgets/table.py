@@ -7,7 +7,7 @@ and the first columns stay in place while the rest scrolls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -21,8 +21,10 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.timer import Timer
 
 from cxrlab.harmless import cut
+from cxrlab.tui.widgets.rows import Column, Line, Made, Part, Span
 
 MARK = "●"
 
@@ -32,48 +34,8 @@ MOST_DRAWN = 1000
 AROUND = 64
 """Rows asked for before and after those in view."""
 
-
-class Column(NamedTuple):
-    """A column: its head, its width in cells, and the head it shares with its neighbours."""
-
-    title: str
-    width: int
-    right: bool = False
-    group: str = ""
-    grows: bool = False
-    """Takes what is left of the table's width."""
-
-
-Part = tuple[str, str]
-"""Text, and the name of the style it is drawn in (`""`, `dim`, `strong`, `running`, ...)."""
-Row = Sequence[Sequence[Part]]
-"""For every column the parts its cell is made of."""
-
-
-class Span(NamedTuple):
-    """A row that is one text over all columns."""
-
-    parts: Sequence[Part]
-
-
-Line = Row | Span
-
-
-class Made:
-    """Rows that are made when they are first looked at: most of those held are never drawn."""
-
-    def __init__(self, make: Callable[[int], Line], count: int) -> None:
-        self._make = make
-        self._made: list[Line | None] = [None] * count
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-    def __getitem__(self, at: int) -> Line:
-        line = self._made[at]
-        if line is None:
-            line = self._made[at] = self._make(at)
-        return line
+PATIENCE_S = 0.1
+"""How long a jump to rows that are not held leaves those before it on the screen."""
 
 
 class _Look(NamedTuple):
@@ -90,6 +52,7 @@ class _Look(NamedTuple):
 
 _STATES = ("running", "queued", "blocked", "succeeded", "failed", "stopped", "lost")
 _STYLES = ("head", "group", "dim", "strong", "best", "paper", *_STATES)
+_NAMES = ("cursor", "row", *_STYLES)
 _FULL = {"cursor", "row", "head", "group"}
 """Styles with a background of their own; the others only colour the text."""
 
@@ -97,7 +60,7 @@ _FULL = {"cursor", "row", "head", "group"}
 class Table(ScrollView, can_focus=True, inherit_bindings=False):
     """Rows under a fixed head, with a cursor on a cell or on a row."""
 
-    COMPONENT_CLASSES = {"table--cursor", "table--row", *(f"table--{name}" for name in _STYLES)}
+    COMPONENT_CLASSES = {f"table--{name}" for name in _NAMES}
     BINDINGS = [
         Binding("up,k", "move(-1, 0)", "Up", show=False),
         Binding("down,j", "move(1, 0)", "Down", show=False),
@@ -171,9 +134,12 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         """The row that the first of `_rows` is."""
         self._widths: list[int] = []
         self._asked = (-1, -1)
+        self._late: Timer | None = None
+        """Runs while the cursor has jumped to rows that are being read, and the view has not."""
         self._drawn: dict[_Look, Strip] = {}
         """Lines drawn since columns or styles last changed."""
-        self._styled: tuple[Style, ...] = ()
+        self._styles: dict[str, Style] = {}
+        """By name, as they were when lines were drawn last."""
 
     @property
     def first_movable(self) -> int:
@@ -203,8 +169,11 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         self._measure()
         self.row = self._past_heads(max(0, min(self.row, count - 1)), 1)
         self.column = max(self.first_movable, min(self.column, len(self.columns) - 1))
+        if self._late:
+            self._follow_cursor()
+        else:
+            self._ask_for_missing()
         self.refresh()
-        self._ask_for_missing()
 
     def _measure(self) -> None:
         widths = [column.width for column in self.columns]
@@ -237,9 +206,9 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
 
         Textual keeps lines by their place on the screen, and makes all of them when one moves.
         """
-        styles = (self.rich_style, *map(self._style, ("cursor", "row", *_STYLES)))
-        if styles != self._styled:
-            self._styled = styles
+        styles = {"": self.rich_style} | {name: self._style(name) for name in _NAMES}
+        if styles != self._styles:
+            self._styles = styles
             self._drawn.clear()
         if self.styles.gutter or self.opacity < 1:
             return super().render_lines(crop)
@@ -272,34 +241,34 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _other_line(self, y: int, index: int, width: int) -> Strip:
         """Draw a line of the head, or one where no row is or none is held."""
-        base = self.rich_style
+        base = self._styles[""]
         if not self.columns:
             return Strip.blank(width, base)
         if y < self.head_height:
-            return self._fit(self._head(y), width, self._style("head"))
+            return self._fit(self._head(y), width, self._styles["head"])
         said = "…" if index < self.count else ""
         if not self.count and y == self.head_height + 1:
             said = self.empty
         if not said:
             return Strip.blank(width, base)
-        return self._fit([[Segment(f" {said}", base + self._style("dim"))]], width, base)
+        return self._fit([[Segment(f" {said}", base + self._styles["dim"])]], width, base)
 
     def _row_line(self, row: Line, look: _Look) -> Strip:
-        line = self.rich_style
+        line = self._styles[""]
         if look.column is not None and self._cursor == "cell":
-            line = self._style("row")
+            line = self._styles["row"]
         elif look.here:
-            line = self._style("cursor")
+            line = self._styles["cursor"]
         if isinstance(row, Span):
             return Strip(self._cell(Column("", 0), look.width - 1, row.parts, line))
         cells = []
         for i, (column, parts) in enumerate(zip(self.columns, row, strict=True)):
             over = line
             if look.here and self._cursor == "cell" and i == look.column:
-                over = self._style("cursor")
+                over = self._styles["cursor"]
             cell = self._cell(column, self._widths[i], parts, over)
             if i == 0 and look.mark:
-                cell[0] = Segment(look.mark, over if look.here else over + self._style("running"))
+                cell[0] = Segment(look.mark, over if look.here else over + self._styles["running"])
             cells.append(cell)
         return self._fit(cells, look.width, line)
 
@@ -317,21 +286,21 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         """Return a cell of `width` and the gap after it, cut where it does not fit."""
         segments: list[Segment] = []
         left = width
-        here = over == self._style("cursor")  # colours vanish on the cursor's
+        here = over is self._styles["cursor"]  # colours vanish on the cursor's
         for text, name in parts:
             if not text.isascii() or len(text) > left:
                 text = cut(text, left)
             left -= len(text) if text.isascii() else cell_len(text)
             plain = here or not name
-            segments.append(Segment(text, over if plain else over + self._style(name)))
+            segments.append(Segment(text, over if plain else over + self._styles[name]))
         blank = Segment(" " * left, over)
         segments = [blank, *segments] if column.right else [*segments, blank]
         return [Segment(" ", over), *segments]
 
     def _head(self, y: int) -> list[list[Segment]]:
-        style = self._style("head")
+        style = self._styles["head"]
         if self.head_height == 2 and y == 0:
-            return self._group_heads(self._style("group"))
+            return self._group_heads(self._styles["group"])
         cells = []
         for column, width in zip(self.columns, self._widths, strict=True):
             title = cut(column.title, width)
@@ -396,10 +365,10 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         moved = (row, column) != (self.row, self.column)
         left, self.row, self.column = self.row, row, column
         if moved:
-            for at in {left, row}:
-                self.refresh_line(self.head_height + at)
-            self._keep_in_view()
-            self._ask_for_missing()
+            self._follow_cursor()
+            if not self._late:
+                for at in {left, row}:
+                    self.refresh_line(self.head_height + at)
             self.post_message(self.Moved(row, column))
 
     def _past_heads(self, row: int, down: int) -> int:
@@ -418,15 +387,42 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         at = index - self._offset
         return self._rows[at] if 0 <= at < len(self._rows) else None
 
-    def _keep_in_view(self) -> None:
-        head = self.head_height
-        height = self.scrollable_content_region.height - head
-        top = int(self.scroll_offset.y)
+    def _follow_cursor(self) -> None:
+        """Scroll to the cursor, at once where the rows there are held, else when they come.
+
+        They come so soon that painting lines without them first would be what takes longest.
+        """
+        top = self._top_for_cursor()
+        self._ask_for_missing(top)
+        if self._holds(top, min(self.count, top + self._height())):
+            self._go_to_cursor()
+        elif not self._late:
+            self._late = self.set_timer(PATIENCE_S, self._go_to_cursor)
+
+    def _go_to_cursor(self) -> None:
+        if self._late:
+            self._late.stop()
+            self._late = None
+        self._keep_in_view()
+
+    def _height(self) -> int:
+        """Return how many rows there is room for."""
+        return self.scrollable_content_region.height - self.head_height
+
+    def _top_for_cursor(self) -> int:
+        """Return the first row of the view once the cursor is in it."""
+        top, height = int(self.scroll_offset.y), self._height()
         first = self.row - (self._cursor == "cell" and self._is_head(self.row - 1))
         if first < top:
-            self.scroll_to(y=first, animate=False)
-        elif height > 0 and self.row >= top + height:
-            self.scroll_to(y=self.row - height + 1, animate=False)
+            return first
+        return self.row - height + 1 if self.row >= top + height > top else top
+
+    def _holds(self, first: int, end: int) -> bool:
+        """Say whether all rows from `first` to before `end` are held."""
+        return self._offset <= first and end <= self._offset + len(self._rows)
+
+    def _keep_in_view(self) -> None:
+        self.scroll_to(y=self._top_for_cursor(), animate=False)
         if self._cursor == "cell" and self._widths:
             edges = [width + 1 for width in self._widths]
             kept = sum(edges[: self._frozen])
@@ -447,8 +443,10 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         super().watch_scroll_y(old_value, new_value)
         self._ask_for_missing()
 
-    def _ask_for_missing(self) -> None:
-        top = int(self.scroll_offset.y)
+    def _ask_for_missing(self, top: int | None = None) -> None:
+        """Ask for rows in view, or in what will be the view when `top` is its first row."""
+        if top is None:
+            top = int(self.scroll_offset.y)
         bottom = min(self.count, top + max(1, self.size.height))
         near = min(AROUND, bottom - top)  # a page, so that turning to it waits for nothing
         first, last = self._offset, self._offset + len(self._rows)
@@ -457,7 +455,10 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         wanted = (max(0, top - AROUND), bottom - top + 2 * AROUND)
         if wanted != self._asked:
             self._asked = wanted
-            self.post_message(self.RowsWanted(*wanted))
+            if self._holds(top, bottom):  # what is read for later waits until this is painted
+                self.call_after_refresh(self.post_message, self.RowsWanted(*wanted))
+            else:
+                self.post_message(self.RowsWanted(*wanted))
 
     # -- mouse
 

@@ -51,7 +51,7 @@ from store.db import open_store, writing
 SIZES = (1_000, 10_000, 100_000)
 POINTS_EACH, POINTS_LONG = 100, 1_000_000
 LOG_BYTES = 5 << 30
-GOALS = {"paint_s": 1.0, "pty_s": 1.0, "key_ms": 50.0, "pty_ms": 50.0, "mib": 300.0, "cpu": 3.0}
+GOALS = {"paint_s": 1.0, "pty_s": 1.0, "all_ms": 50.0, "pty_ms": 50.0, "mib": 300.0, "cpu": 3.0}
 LONG = "longaa"
 """The newest run: it stands on top."""
 

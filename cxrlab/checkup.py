@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from cxrlab.gpus import words as gpu_words
 from cxrlab.lab import Lab
 from cxrlab.settings import cores
 from store import claims, runs
-from store.db import StoreError, writing
+from store.db import DamagedError, StoreError, writing
 from trainers import catalog
 
 Level = Literal["ok", "note", "warning", "missing"]
@@ -194,6 +195,8 @@ def registry(lab: Lab) -> Finding:
                 known = runs.count(db)
         finally:
             db.conn.close()
+    except (DamagedError, sqlite3.DatabaseError) as error:
+        return Finding("registry", "missing", str(error), "cxrlab rebuild")
     except (StoreError, CxrlabError, OSError) as error:
         return Finding("registry", "missing", str(error), f"chmod -R u+w {lab.registry.parent}")
     kind = file_system(lab.registry)

@@ -167,6 +167,9 @@ class Told(NamedTuple):
     code: int
 
 
+REBUILD = "`cxrlab rebuild` makes it anew from the run folders"
+
+
 def explain(problem: Exception) -> Told:
     """Return what to say of `problem`; what nobody foresaw is called a bug."""
     if isinstance(problem, CxrlabError):
@@ -184,6 +187,11 @@ def explain(problem: Exception) -> Told:
     if isinstance(problem, OSError) and problem.strerror:
         where = f"{problem.filename}: " if problem.filename else ""
         return Told(where + problem.strerror.lower(), "", 3 if problem.errno == ENOENT else 1)
+    if type(problem).__module__ == "sqlite3":
+        from store.db import is_damage
+
+        hint = REBUILD if is_damage(problem) else ""
+        return Told(f"the registry cannot be used: {problem}", hint, 1)
     bug = f"{type(problem).__name__}: {problem}"
     return Told(bug, "this is a bug in cxrlab; `--debug` shows the traceback", 1)
 
@@ -191,8 +199,10 @@ def explain(problem: Exception) -> Told:
 def explain_store(problem: Exception) -> Told:
     """Return what to say of an error of the registry."""
     from store import runs
-    from store.db import ReadOnlyError
+    from store.db import DamagedError, ReadOnlyError
 
+    if isinstance(problem, DamagedError):
+        return Told(str(problem), REBUILD, 1)
     if isinstance(problem, ReadOnlyError):
         hint = "`cxrlab init` makes a lab of your own"
         return Told("this lab is somebody else's: it is only read", hint, 1)

@@ -41,7 +41,9 @@ def fact(text: str = "") -> None:
 
 def facts(document: Any) -> None:
     """Print one JSON document on stdout."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+    # only UTF-8 can say everything as it is
+    spelled = (getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "") != "utf8"
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=spelled, default=str))
 
 
 def error(message: str, hint: str = "") -> None:
@@ -60,7 +62,7 @@ def coloured(stream: Any) -> bool:
     """Return whether `stream` takes colours: a terminal, and neither NO_COLOR nor TERM=dumb."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    return bool(stream.isatty())
+    return stream is not None and bool(stream.isatty())  # None: it was closed before we began
 
 
 def width() -> int:

@@ -186,6 +186,7 @@ def plan(wants: Sequence[Want], pretrainings: Sequence[Pretraining]) -> Plan:
             if want.pretrained == "auto" and catalog.METHODS[want.method].pretrains:
                 step = _with_encoder(want, step, pretrainings, steps, first, asked=asked)
             elif want.pretrained != "auto":
+                _check_takes_weights(want.method)
                 step = _with_given(want, step, pretrainings)
             elif name := catalog.METHODS[want.method].weights:
                 step = replace(step, why=f"starts from the published weights `{name}`")
@@ -308,6 +309,15 @@ def _check_ratios(tasks: Sequence[str], ratios: Sequence[int]) -> None:
         if not _ratios_of(task, ratios):
             listed = ", ".join(str(r) for r in catalog.TASKS[task].ratios)
             raise Usage(f"{task}: none of the ratios given", f"there are {listed}")
+
+
+def _check_takes_weights(method: str) -> None:
+    entry = catalog.METHODS[method]
+    if not entry.pretrains and not entry.weights:
+        raise Usage(
+            f"`{method}` is an encoder that has learned nothing: it takes no `--pretrained`",
+            "name the method whose weights they are",
+        )
 
 
 def _check_pretrains(method: str, task: str) -> None:

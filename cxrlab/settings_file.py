@@ -70,7 +70,11 @@ def read_settings(path: Path) -> Settings:
         Usage: it is not TOML, a key is unknown (the nearest known one is named), or a value
             does not fit.
     """
-    source = path.read_text(encoding="utf-8")
+    try:
+        source = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        place = f"{path}:{error.object.count(bytes([10]), 0, error.start) + 1}"
+        raise Usage(f"{place}: this is not UTF-8", "save it as UTF-8") from None
     try:
         document = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:

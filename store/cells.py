@@ -28,7 +28,8 @@ AT_ONCE = 20
 class Group(NamedTuple):
     """The runs of one recipe in one cell. Repeats of each other, so that a mean means something.
 
-    All were trained and tested on the same items of the same data, from the same encoder.
+    All were trained and tested on the same items of the same data, from the same encoder, by as
+    many processes.
     """
 
     method: str
@@ -62,6 +63,8 @@ class Group(NamedTuple):
     """SHA-256 of what they start from, else the run that made it; empty for none."""
     starts: tuple[Start, ...] = ()
     """What each of them starts from, each once."""
+    processes: int = 1
+    """How many trained together, a batch each."""
 
 
 class OpenRun(NamedTuple):
@@ -209,7 +212,7 @@ def _changed(db: Database) -> list[Place]:
 
 _KEPT = """
   method, task, nullif(ratio, 0), metric, recipe, preset, mean, sd, n, low, high, run_ids,
-  selected_value, train_split, test_split, version, fingerprint, encoder, starts
+  selected_value, train_split, test_split, version, fingerprint, encoder, starts, processes
 """
 
 
@@ -226,7 +229,7 @@ def _kept(db: Database, wanted: Collection[tuple[str, str]] | None) -> Iterator[
 
 
 def _read(row: tuple[Any, ...]) -> Group:
-    return Group._make((*row[:11], tuple(row[11].split()), *row[12:18], _starts(row[18])))
+    return Group._make((*row[:11], tuple(row[11].split()), *row[12:18], _starts(row[18]), row[19]))
 
 
 @lru_cache(maxsize=4096)
@@ -247,10 +250,10 @@ def _keep(db: Database, fresh: dict[Place, list[Group]]) -> None:
             """
             insert into cell_groups (method, task, ratio, metric, recipe, preset, mean, sd, n, low,
               high, run_ids, selected_value, train_split, test_split, version, fingerprint, encoder,
-              starts)
+              starts, processes)
             values (:method, :task, :ratio, :metric, :recipe, :preset, :mean, :sd, :n, :low, :high,
               :run_ids, :selected_value, :train_split, :test_split, :version, :fingerprint,
-              :encoder, :starts)
+              :encoder, :starts, :processes)
             """,
             [
                 group._asdict()
@@ -303,12 +306,14 @@ def _group(place: Place, metric: str, repeats: Sequence[Finished]) -> Group:
         fingerprint=newest.fingerprint,
         encoder=newest.encoder,
         starts=tuple(dict.fromkeys(run.start for run in repeats if run.start is not None)),
+        processes=newest.processes,
     )
 
 
 def _order(group: Group) -> tuple[Any, ...]:
     told = (group.train_split, group.test_split, group.version, group.fingerprint, group.encoder)
-    return (group.method, group.task, group.ratio or 0, group.metric, group.recipe, *told)
+    place = (group.method, group.task, group.ratio or 0, group.metric)
+    return (*place, group.recipe, *told, group.processes)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -37,6 +37,10 @@ class StoreError(Exception):
     """The registry cannot do what was asked, with what stands in the way."""
 
 
+class DamagedError(StoreError):
+    """What lies there is no registry, or one that the disk or somebody has spoilt."""
+
+
 class ReadOnlyError(StoreError):
     """A registry that was opened for reading alone would have been written to."""
 
@@ -64,8 +68,23 @@ def open_store(path: Path, *, make: bool = True) -> Database:
             conn.close()
             raise
     except sqlite3.Error as error:
-        raise StoreError(f"cannot open the registry `{path}`: {error}") from error
+        kind = DamagedError if is_damage(error) else StoreError
+        raise kind(f"cannot open the registry `{path}`: {error}") from error
     return db
+
+
+def is_damage(error: BaseException) -> bool:
+    """Return whether SQLite complains of what is in the file, not of who may do what with it."""
+    codes = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+
+
+def is_sound(db: Database) -> bool:
+    """Return whether a registry can be read from end to end; looks at every page of it."""
+    try:
+        return bool(db.conn.execute("pragma quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.DatabaseError:
+        return False
 
 
 def open_read_only(path: Path) -> Database:

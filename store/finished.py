@@ -46,6 +46,8 @@ class Finished(NamedTuple):
     version: str
     fingerprint: str
     encoder: str
+    processes: int
+    """That trained together, a batch each: more of them make a larger batch."""
     start: Start | None
     scores: dict[str, Score]
     """By metric, without the split."""
@@ -54,7 +56,7 @@ class Finished(NamedTuple):
     def alike(self) -> tuple[str, ...]:
         """What runs must have in common to be repeats of one another."""
         told = (self.train_split, self.test_split, self.version, self.fingerprint, self.encoder)
-        return (self.recipe, *told)
+        return (self.recipe, *told, str(self.processes))
 
 
 START = """
@@ -87,6 +89,7 @@ def of_place(db: Database, place: Place) -> list[Finished]:
           json_extract(result, '$.data.split_sha256.train', '$.data.split_sha256.test',
             '$.data.version', '$.data.fingerprint', '$.train_seconds'),
           (select sum(ended - started) from attempts where run = seq and ended > started),
+          max(gpus, 1) * nodes,
           {START}
         from runs
         where method = :method and task = :task and state = 'succeeded' and ratio is :ratio
@@ -99,7 +102,7 @@ def of_place(db: Database, place: Place) -> list[Finished]:
 
 
 def _read(db: Database, row: tuple[Any, ...], *, pretrains: bool) -> Finished:
-    seq, id, seed, recipe, preset, selected_by, data, spent, *origin = row
+    seq, id, seed, recipe, preset, selected_by, data, spent, processes, *origin = row
     train, test, version, fingerprint, trained = json.loads(data) if data else (None,) * 5
     numbers = {
         name: Score(value, low, high)
@@ -125,6 +128,7 @@ def _read(db: Database, row: tuple[Any, ...], *, pretrains: bool) -> Finished:
         str(version or ""),
         str(fingerprint or ""),
         (start.sha256 or start.run_id or start.path) if start else "",
+        processes,
         start,
         scores,
     )

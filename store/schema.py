@@ -483,6 +483,19 @@ def _use(db: Database) -> None:
     )
 
 
+def _processes(db: Database) -> None:
+    """Tell groups of runs apart by how many processes trained together; work those out anew."""
+    for statement in (
+        "alter table cell_groups add column processes integer not null default 1",
+        """
+        insert or ignore into cells_changed
+        select distinct method, task, coalesce(ratio, 0) from runs
+        where state = 'succeeded' and max(gpus, 1) * nodes > 1
+        """,
+    ):
+        db.conn.execute(statement)
+
+
 MIGRATIONS: list[Callable[[Database], None]] = [
     _first,
     _data_versions,
@@ -499,4 +512,5 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     _mending,
     _home,
     _use,
+    _processes,
 ]

@@ -31,13 +31,18 @@ class MissingError(Exception):
     """A file or folder that is not there; the program ends with 3."""
 
 
-def option(default: Any, help: str, *, recipe: bool = True, aliases: Sequence[str] = ()) -> Any:
+Counts = Literal["where given"] | bool
+"""Whether a setting is part of a recipe; `where given`: unless it is left at its default."""
+
+
+def option(default: Any, help: str, *, recipe: Counts = True, aliases: Sequence[str] = ()) -> Any:
     """Declare one setting: its default, its help, and older names of it.
 
     Args:
         default: its type need not be repeated; the annotation counts.
         help: a noun phrase, with units or range.
-        recipe: False for settings that say where or which repeat, not what (seed, folders).
+        recipe: False for settings that say where or which repeat, not what (seed, folders);
+            `where given` for one that came later, so that older runs keep their recipe.
         aliases: further option names, without dashes.
     """
     return dataclasses.field(
@@ -197,9 +202,14 @@ def recipe_digest(configs: Sequence[Any]) -> str:
         f.name: getattr(c, f.name)
         for c in configs
         for f in dataclasses.fields(c)
-        if f.metadata.get("recipe", True)
+        if _counts(f, getattr(c, f.name))
     }
     return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def _counts(field: dataclasses.Field[Any], value: Any) -> bool:
+    counts: Counts = field.metadata.get("recipe", True)
+    return value != field.default if counts == "where given" else counts
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

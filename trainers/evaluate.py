@@ -279,6 +279,17 @@ def measure(
 
 
 def _print(result: dict[str, Any], *, as_json: bool) -> None:
+    """Print a result once, by the first of all processes; whoever reads it may have seen enough."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    try:
+        _tell(result, as_json=as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:  # or the interpreter complains once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell(result: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(finite(result), indent=2, ensure_ascii=False))
         return

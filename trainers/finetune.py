@@ -230,6 +230,7 @@ class _Finetuning:
         self.flat, self.world, self.device, self.events = parsed.flat, world, device, events
         self.module = task_module(self.config.task)
         self.folder = Path(self.training.output_dir)
+        self._validated: DataLoader[Any] | None = None
 
     def run(self) -> None:
         """Train, choose, test, and write the result."""
@@ -268,10 +269,10 @@ class _Finetuning:
         best = checkpoints.load(self.folder / checkpoints.BEST)
         model.load_state_dict(best["model"])
         if entry.metric == "AUROC":
-            validated = self.predict(model, self.splits.val)
+            validated = self._predict(model, self._validated or self._in_order(self.splits.val))
             if self.world.first:
                 self._save(VALIDATED, validated)
-        tested = self.predict(model, self.splits.test)
+        tested = self._predict(model, self._in_order(self.splits.test))
         if self.world.first:
             tested = complete(self.module, self.task_config, tested, self.device)
             self._conclude(finished, best, tested)
@@ -291,21 +292,23 @@ class _Finetuning:
     def _validate(self, model: nn.Module) -> dict[str, float]:
         # some scores take longer than an epoch; those that choose must not
         score = getattr(self.module, "validation_score", self.module.score)
-        scores = score(self.predict(model, self.splits.val).arrays)
+        if self._validated is None:
+            self._validated = self._in_order(self.splits.val)
+        scores = score(self._predict(model, self._validated).arrays)
         return {f"val/{name}": value for name, value in scores.items()}
 
-    def predict(self, model: nn.Module, split: Any) -> Predicted:
-        """Return what `model` says of every item of `split`, each once."""
-        return predict(
-            model,
+    def _in_order(self, split: Any) -> DataLoader[Any]:
+        return in_order(
             split,
-            self.module,
             batch_size=self.training.held,
             num_workers=min(self.training.num_workers, 4),
             world=self.world,
-            device=self.device,
-            autocast=loop.autocast(self.training, self.device),
         )
+
+    def _predict(self, model: nn.Module, loader: DataLoader[Any]) -> Predicted:
+        """Return what `model` says of every item, each once."""
+        autocast = loop.autocast(self.training, self.device)
+        return predict(model, loader, self.module, device=self.device, autocast=autocast)
 
     def _save(self, name: str, predicted: Predicted) -> None:
         path = self.folder / name
@@ -344,14 +347,34 @@ class _Finetuning:
 
 
 @torch.inference_mode()
+def in_order(split: Any, *, batch_size: int, num_workers: int, world: World) -> DataLoader[Any]:
+    """Return a loader of this process's share of a split.
+
+    Its workers live as long as it does, and read the same items each time: so what a split keeps in
+    memory is decoded once for all validations.
+
+    Args:
+        split: a data set of a task.
+        batch_size: of this process.
+        num_workers: loader processes; 0 loads in this one.
+        world: who else takes a share.
+    """
+    mine = [(0, i) for i in range(world.rank, len(split), world.size)]
+    return DataLoader(
+        Seeded(split, 0),
+        batch_sampler=[mine[i : i + batch_size] for i in range(0, len(mine), batch_size)],
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        generator=torch.Generator(),
+    )
+
+
 def predict(
     model: nn.Module,
-    split: Any,
+    loader: DataLoader[Any],
     module: ModuleType,
     *,
-    batch_size: int,
-    num_workers: int,
-    world: World,
     device: torch.device,
     autocast: Any,
 ) -> Predicted:
@@ -359,11 +382,8 @@ def predict(
 
     Args:
         model: the task's module.
-        split: a data set of the task.
+        loader: of this process's share of the split, as `in_order` makes it.
         module: the task's file, whose `collect` packs the outputs.
-        batch_size: of this process.
-        num_workers: loader processes; 0 loads in this one.
-        world: who else takes a share.
         device: where the model lies.
         autocast: the precision to predict in.
 
@@ -371,15 +391,6 @@ def predict(
         InputError: no item of the split can be read.
     """
     model.eval()
-    mine = [(0, i) for i in range(world.rank, len(split), world.size)]
-    cut = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
-    loader = DataLoader(
-        Seeded(split, 0),
-        batch_sampler=cut,
-        collate_fn=collate,
-        num_workers=num_workers,
-        generator=torch.Generator(),
-    )
     outputs: list[Any] = []
     skipped: list[str] = []
     for batch in loader:

@@ -92,7 +92,7 @@ class Stopped(Exception):
 
 
 class NonFiniteLoss(Exception):
-    """A loss is NaN or infinite; names the step, the part and the items."""
+    """A loss, or a weight, is NaN or infinite; names the step, the part and the items."""
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -154,6 +154,8 @@ class Trainer:
         self.step, self.seconds, self.best = 0, 0.0, None
         self.values: dict[str, float] = {}
         self.plateau = optim.Plateau()
+        if world.size > 1:  # else dropout would leave out the same units in all processes
+            torch.manual_seed(config.seed + world.rank)
         if config.resume:
             self._restore(Path(config.resume))
         self.batches = Batches(job.train, config, world, start=self.step)
@@ -169,6 +171,9 @@ class Trainer:
             model = DistributedDataParallel(model, device_ids=ids)
         self.model = model
         self._pending: deque[tuple[int, dict[str, Tensor], list[str]]] = deque()
+        self._spare: dict[str, Any] = {}
+        self._ahead: deque[dict[str, Any]] = deque()
+        """Read already, and yet to be trained on."""
         self._began = self._saved = time.monotonic()
 
     def _restore(self, path: Path) -> None:
@@ -180,6 +185,12 @@ class Trainer:
             raise ConfigError(
                 f"{path} was trained with other settings: {_difference(state, self.job.config)}"
             )
+        of_it, here = state.get("processes"), self.world.size
+        if of_it not in (None, here):
+            raise ConfigError(
+                f"{path} was trained by {of_it} processes, each with its share of an update; here "
+                f"there would be {here}, so as many as before must go on"
+            )
         self.job.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.lookahead:
@@ -187,16 +198,30 @@ class Trainer:
         if self.averaged:
             self.averaged.load_state_dict(state["averaged"])
         self.scaler.load_state_dict(state["scaler"])
-        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.best = state["best"] if self._has_best(path) else None
         self.values = state["values"]
         self.plateau = optim.Plateau(*state["plateau"])
         if self.world.rank < len(state["random"]):
             checkpoints.restore_random_states(state["random"][self.world.rank])
         logger.info("resumed from %s after %d updates", path, self.step)
 
+    def _has_best(self, last: Path) -> bool:
+        """Return whether the best weights so far are at hand; fetch them from the folder of `last`.
+
+        All processes come to the same answer: the file here is made of the one there alone.
+        """
+        here, there = self.folder / checkpoints.BEST, last.with_name(Path(checkpoints.BEST).name)
+        if here.exists() or not there.exists():
+            return here.exists()
+        if self.world.first:
+            checkpoints.save(here, checkpoints.load(there))
+        return True
+
     def save(self) -> None:
         """Write `last.pt`; waits while the disk is full, unless it is asked to stop."""
         self._check_losses(keep=0)
+        self._check_weights()
         states = distributed.gather([checkpoints.random_states()])
         state = {
             "format": checkpoints.FORMAT,
@@ -211,6 +236,7 @@ class Trainer:
             "values": self.values,
             "plateau": list(self.plateau),
             "random": states,
+            "processes": self.world.size,
             "config": self.job.config,
             "size": self.job.size,
         }
@@ -337,15 +363,21 @@ class Trainer:
         meter.add(totals, images=images * self.world.size, waited_s=waited)
 
     def _next(self, loader: Iterator[Any]) -> dict[str, Any]:
+        """Return the next micro-batch; for one of which no item can be read, a good one near it.
+
+        So all processes take the same number of steps, and each of them its own items.
+        """
+        if self._ahead:
+            return self._ahead.popleft()
+        passed = 0
         for batch in loader:
             self.skipped.note(batch, self.config.held)
-            if batch:
-                self._spare = batch
-                return batch
-            # every item of this micro-batch is bad: train on the last good one, so that all
-            # processes take the same number of steps
-            if getattr(self, "_spare", None):
-                return self._spare
+            if not batch and not self._spare:
+                passed += 1
+                continue
+            self._spare = batch or self._spare
+            self._ahead.extend([self._spare] * passed)
+            return self._spare
         raise InputError("no item of the training set can be read")
 
     def _backward(self, batch: dict[str, Any], *, sync: bool) -> dict[str, Tensor]:
@@ -368,6 +400,15 @@ class Trainer:
             if bad:
                 items = f"; items {', '.join(names)}" if names else ""
                 raise NonFiniteLoss(f"{(bad[1:] or bad)[0]} is not finite at step {step}{items}")
+
+    def _check_weights(self) -> None:
+        """Refuse to keep weights that a gradient without a finite loss to tell of it has spoilt."""
+        for name, weight in self.job.model.named_parameters():
+            if not bool(weight.detach().isfinite().all()):
+                raise NonFiniteLoss(
+                    f"the weights {name} are not finite at step {self.step}, though every loss "
+                    "was: a gradient overflowed"
+                )
 
     def _report(self, values: dict[str, float]) -> None:
         done, total = self.step, self.batches.total
@@ -416,6 +457,7 @@ class Trainer:
         if keep is None or within or epoch % keep.every or self.step == self.batches.total:
             return
         self._check_losses(keep=0)
+        self._check_weights()
         content = keep.content(self.judged, self.step)
         self._keep(checkpoints.EPOCH.format(epoch), content, kind="epoch")
 

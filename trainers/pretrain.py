@@ -13,7 +13,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,6 +77,9 @@ class Config:
     pretrained_sha256: str = option("", "digest of `pretrained`; filled in")
     tokenizer: str = option(
         "", "a tokenizers JSON, or REFERS's `.model`; without it one is trained", recipe=False
+    )
+    tokenizer_sha256: str = option(
+        "", "digest of a tokenizer that was given; filled in", recipe="where given"
     )
     vocab_size: int = option(30000, "word pieces of a tokenizer trained on the reports")
     keep_every: int = option(
@@ -169,9 +172,7 @@ def configure(argv: Sequence[str]) -> program.Parsed:
             given["pretrained"], given["resume"] = resume, ""  # published weights, to start from
         start = str(given.get("pretrained", ""))
         if start:
-            if not Path(start).is_file():
-                raise MissingError(f"`pretrained`: {start} does not exist")
-            given["pretrained_sha256"] = checkpoints.sha256(Path(start))
+            given["pretrained_sha256"] = _digest("pretrained", start)
         lists = str(given.get("split_lists", ""))
         if lists:
             given["split_lists_sha256"] = split_lists.digest(Path(lists))
@@ -182,9 +183,12 @@ def configure(argv: Sequence[str]) -> program.Parsed:
             given["text_model_sha256"] = text_tower.digest(Path(text_model))
         teacher = str(given.get("teacher", ""))
         if teacher:
-            if not Path(teacher).is_file():
-                raise MissingError(f"`teacher`: {teacher} does not exist")
-            given["teacher_sha256"] = checkpoints.sha256(Path(teacher))
+            given["teacher_sha256"] = _digest("teacher", teacher)
+        tokenizer = str(given.get("tokenizer", "")) or _given_to_copy(given)
+        given["tokenizer_sha256"] = _digest("tokenizer", tokenizer) if tokenizer else ""
+        table = str(given.get("condition_table", ""))
+        if table:
+            given["condition_table_sha256"] = _digest("condition_table", table)
         settle_variant(name, given)
 
     parsed = program.parse(
@@ -287,6 +291,23 @@ def _records(config: Config) -> record_lists.Records:
     return records
 
 
+def _digest(name: str, path: str) -> str:
+    """Return the SHA-256 of a file that a setting names."""
+    if not Path(path).is_file():
+        raise MissingError(f"`{name}`: {path} does not exist")
+    return checkpoints.sha256(Path(path))
+
+
+def _given_to_copy(given: Mapping[str, Any]) -> str:
+    """Return the tokenizer that a person gave to the prepared copy which is learnt from."""
+    folder = str(given.get("data_path", ""))
+    if not folder or given.get("split_lists"):
+        return ""
+    about = (prepared.read(Path(folder)) or {}).get("tokenizer") or {}
+    path = Path(folder, prepared.TOKENIZER)
+    return str(path) if about.get("given") and path.is_file() else ""
+
+
 def read_tokenizer(module: ModuleType, method_config: Any, path: Path) -> Any:
     """Return the tokenizer at `path` as a method's file reads it, else as MRM's is read."""
     read = getattr(module, "load_tokenizer", tokens.load_tokenizer)
@@ -299,8 +320,6 @@ def _tokenizer(config: Config, train: Sequence[Any], folder: Path, world: World)
     kept = (folder / TOKENIZER_FILE).with_suffix(".model" if suffix == ".model" else ".json")
     if world.first and not kept.exists():
         if config.tokenizer:
-            if not Path(config.tokenizer).is_file():
-                raise MissingError(f"`tokenizer`: {config.tokenizer} does not exist")
             shutil.copyfile(config.tokenizer, kept)
         elif ready := _prepared_tokenizer(config):
             shutil.copyfile(ready, kept)
@@ -327,6 +346,13 @@ def _start_from(model: nn.Module, config: Config) -> dict[str, Any]:
         return {}
     report = weights.start_from(model, Path(config.pretrained))
     logger.info("starts from %s: %s", config.pretrained, report)
+    reads = hasattr(model, "report_decoder") and "report_decoder" not in report.missing
+    if reads and not config.tokenizer_sha256:
+        logger.warning(
+            "the report decoder of %s numbers words as its own tokenizer does, and another is used "
+            "here: `--tokenizer` gives it",
+            config.pretrained,
+        )
     return program.weights_facts(config.pretrained)
 
 

@@ -41,7 +41,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             raise InputError(
                 f"{path} is refused: it asks to run `{asked[1]}` while being read"
             ) from None
-        raise InputError(f"{path} is no file of weights: {_first_line(error)}") from None
+        raise InputError(f"{path} is no file of weights, or one of a kind unknown here") from None
     except (ValueError, LookupError, TypeError):  # what the parser of pickles stumbles over
         raise InputError(f"{path} is no file of weights, or a damaged one") from None
     except (RuntimeError, EOFError, OSError) as error:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from trainers import checkpoints, layouts, loop, weights
 from trainers.config import ConfigError, InputError, resolve
 from trainers.distributed import World
-from trainers.finetune import Config, Predicted, complete, predict, task_module
+from trainers.finetune import Config, Predicted, complete, in_order, predict, task_module
 from trainers.methods import baselines
 from trainers.resnets import ResNetSize
 from trainers.training import Training
@@ -151,11 +151,13 @@ def examine(
         torch.set_float32_matmul_precision("high")
     predicted = predict(
         trained.model.to(place),
-        split,
+        in_order(
+            split,
+            batch_size=trained.training.held,
+            num_workers=num_workers,
+            world=World(0, 1, 0),
+        ),
         trained.module,
-        batch_size=trained.training.held,
-        num_workers=num_workers,
-        world=World(0, 1, 0),
         device=place,
         autocast=loop.autocast(trained.training, place),
     )

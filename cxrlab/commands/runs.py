@@ -102,7 +102,10 @@ def runs(
             ]
         )
         return
-    if not everything:
+    if not everything and lab.runs_dir.is_dir() and any(lab.runs_dir.iterdir()):
+        console.say(f"no run is in the registry, and folders lie in {lab.runs_dir}:")
+        console.say("`cxrlab rebuild` reads them")
+    elif not everything:
         console.say("no runs yet; `cxrlab launch mrm --task siim --ratio 10` queues the first")
     elif not found:
         none = (

@@ -37,12 +37,12 @@ _SETTINGS: Mapping[str, str] = {
     "decoder_dim decoder_depth decoder_heads bert_dim bert_depth bert_heads aux_dim aux_depth "
     "aux_heads tap_blocks projection_dim contrast_dim head hidden channels aux_channels "
     "proposals samples writer_width writer_depth writer_heads writer_inner memory_slots "
-    "vocab_size pos_embed_legacy super_resolution report_length",
+    "vocab_size tokenizer_sha256 pos_embed_legacy super_resolution report_length",
     "normalisation": "mean std",
     "objective": "mask_ratio target norm_pix_loss hog_window dino_loss word_mask_ratio "
     "mlm_positions report_weight contrast contrast_weight contrast_ramp temperature condition "
-    "condition_columns condition_ridge image_to_text deep_loss_reduction aux_weight "
-    "focal_weight dice_weight legacy_detach legacy_unknown",
+    "condition_columns condition_ridge condition_table_sha256 image_to_text deep_loss_reduction "
+    "aux_weight focal_weight dice_weight legacy_detach legacy_unknown",
     "batch and learning rate": "batch_size accum_iter lr blr bert_rate encoder_rate layer_decay",
     "schedule": "epochs steps warmup_epochs warmup_steps min_lr schedule schedule_lead "
     "plateau_patience plateau_factor eval_every",

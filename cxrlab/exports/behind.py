@@ -44,6 +44,7 @@ def of_candidate(candidate: Candidate) -> dict[str, Any]:
         "data_version": group.version,
         "data_fingerprint": group.fingerprint,
         "encoder": group.encoder,
+        "processes": group.processes,
         "runs": [of_member(member) for member in candidate.members],
     }
 
@@ -136,6 +137,8 @@ def candidate_told(candidate: Candidate, *, first: bool, columns: int) -> list[s
         made_by = f"of run {start.run_id}" if start.run_id else ""
         digest = f"sha256 {start.sha256}" if start.sha256 else ""
         tell("encoder", ", ".join(filter(None, (made_by, start.path, digest))))
+    if group.processes > 1:
+        tell("trained by", f"{group.processes} processes, a batch each")
     for member in candidate.members:
         lines += member_told(member, unit=unit, columns=columns)
     return lines

@@ -44,6 +44,8 @@ def put_into(path: Path, text: str, markers: Markers = COMMENTS) -> bool:
         NotFound: no such file.
         BadInput: it has not exactly one pair of markers, each on a line of its own.
     """
+    if is_special(path):
+        raise BadInput(f"{path} is a device or a pipe", "name a file")
     try:
         old = path.read_bytes()
     except FileNotFoundError:
@@ -92,6 +94,8 @@ def write_document(path: Path, title: str, text: str) -> None:
 def write(path: Path, content: bytes) -> bool:
     """Make `content` all that `path` holds, in one step; a link is followed, the mode kept.
 
+    A device or a pipe is written to: to read it may never end, and to replace it breaks it.
+
     Returns:
         False where it held just that already and was not touched.
 
@@ -99,6 +103,10 @@ def write(path: Path, content: bytes) -> bool:
         NotFound: the folder it shall lie in does not exist.
         BadInput: it is a folder itself.
     """
+    if is_special(path):
+        with path.open("wb") as stream:
+            stream.write(content)
+        return True
     target = path.resolve()
     if target.is_dir():
         raise BadInput(f"{path} is a folder", "name a file")
@@ -108,6 +116,11 @@ def write(path: Path, content: bytes) -> bool:
         return False
     replace(target, content)
     return True
+
+
+def is_special(path: Path) -> bool:
+    """Return whether a device, a pipe or a socket is there, by itself or behind a link."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def replace(path: Path, content: bytes) -> None:

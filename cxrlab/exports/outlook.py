@@ -58,14 +58,15 @@ def total_told(outlook: Outlook) -> str:
         return "nothing is left to do: every cell that was asked for has its runs"
     places = [text.plural(outlook.gpus, "GPU")] if outlook.gpus else []
     places.append(text.plural(outlook.cpu_slots, "CPU slot"))
-    said = (
-        f"{text.plural(total.runs, 'run')} for {text.plural(total.cells, 'empty cell')}: "
-        f"{hours(total.seconds)} hours, {hours(total.gpu_seconds)} GPU-hours"
-    )
+    said = f"{text.plural(total.runs, 'run')} for {text.plural(total.cells, 'empty cell')}: "
+    if total.unknown == total.runs:
+        said += "of unknown length, since nothing like it has been measured yet"
+    else:
+        said += f"{hours(total.seconds)} hours, {hours(total.gpu_seconds)} GPU-hours"
     if outlook.spans:
         said += f"; on {' and '.join(places)} done in {text.duration(outlook.wall_s)}"
-    if total.unknown:
-        said += f"; on top of that {text.plural(total.unknown, 'run')} of unknown length"
+    if 0 < total.unknown < total.runs:
+        said += f"; {total.unknown:,} of them of unknown length"
     cannot = [i for i, job in enumerate(outlook.jobs) if job.gpus > outlook.gpus]
     stuck = sum(bool(job.stuck) for job in outlook.jobs)
     if stuck:

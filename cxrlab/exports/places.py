@@ -6,12 +6,18 @@ import os
 import tempfile
 from pathlib import Path
 
+from cxrlab.exports.files import is_special
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file beside its place, then put it there in one step; the folder is made.
 
-    One that is there is replaced, and keeps its mode.
+    One that is there is replaced, and keeps its mode; a device or a pipe is written to.
     """
+    if is_special(path):
+        with path.open("wb") as stream:
+            stream.write(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
     temporary = Path(name)

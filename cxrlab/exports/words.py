@@ -75,6 +75,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "data version": ("data version", "数据版本"),
     "data": ("data", "数据"),
     "encoder": ("encoder", "编码器"),
+    "number of processes": ("number of processes", "进程数"),
     "split": ("test split", "测试集划分"),
     "list": ("training list", "训练列表"),
     "test split": (

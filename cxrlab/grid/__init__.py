@@ -47,6 +47,7 @@ DIFFERENCES = {
     "version": "data version",
     "fingerprint": "data",
     "encoder": "encoder",
+    "processes": "number of processes",
 }
 """What tells groups of one cell apart, and what it is called."""
 

@@ -81,6 +81,15 @@ def fitting(act: Act, chosen: Iterable[Run]) -> list[Run]:
     return sorted((r for r in chosen if r.state in act.states), key=lambda run: -run.created)
 
 
+def idle(chosen: Sequence[Run]) -> tuple[str, ...]:
+    """Return what a foot leaves out where only these runs are chosen: none lets it be done."""
+    return tuple(
+        verb
+        for verb in ("stop", "resume")
+        if not any(run.state in ACTS[verb].states for run in chosen)
+    )
+
+
 def question(act: Act, chosen: Sequence[Run], size: int | None = None) -> tuple[str, str]:
     """Return the title and the text of what is asked before it is done.
 

@@ -67,12 +67,12 @@ class CxrlabApp(Doing):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
     COMMANDS = {loading.commands, loading.named_runs}
     BINDINGS = [
-        Binding("1", "switch_mode('grid')", "Grid", show=False, tooltip="The comparison grid."),
-        Binding("2", "switch_mode('runs')", "Runs", show=False, tooltip="Every run."),
-        Binding("3", "switch_mode('queue')", "Queue", show=False, tooltip="What waits for what."),
-        Binding("4", "switch_mode('gpus')", "GPUs", show=False, tooltip="What each GPU does."),
-        Binding("5", "switch_mode('notes')", "Notes", show=False, tooltip="Todos, ideas, notes."),
-        Binding("6", "switch_mode('doctor')", "Doctor", show=False, tooltip="What is missing."),
+        Binding("1", "place('grid')", "Grid", show=False, tooltip="The comparison grid."),
+        Binding("2", "place('runs')", "Runs", show=False, tooltip="Every run."),
+        Binding("3", "place('queue')", "Queue", show=False, tooltip="What waits for what."),
+        Binding("4", "place('gpus')", "GPUs", show=False, tooltip="What each GPU does."),
+        Binding("5", "place('notes')", "Notes", show=False, tooltip="Todos, ideas, notes."),
+        Binding("6", "place('doctor')", "Doctor", show=False, tooltip="What is missing."),
         Binding(
             "a",
             "note",
@@ -112,8 +112,11 @@ class CxrlabApp(Doing):
         probe: Callable[[], Reading] = read_gpus,
         look: Look | None = None,
         command: errands.Command = errands.command,
+        place: str = "grid",
     ) -> None:
         super().__init__(lab, clock=clock, command=command)
+        self.place = place
+        """Where it is opened, and where it shall be once it has been opened anew."""
         themes.register(self, remembered.recall(lab, "theme", themes.DARK.name))
         self.stylesheet = Styles(self.get_css_variables())
         self.language = remembered.recall(lab, "language", lab.settings.language)
@@ -143,7 +146,7 @@ class CxrlabApp(Doing):
     def on_mount(self) -> None:
         for name in PLACES:
             self.add_mode(name, self._screen_of(name))
-        self.switch_mode("grid")
+        self.switch_mode(self.place)
         self.set_interval(0.25, self._tick)
         self.set_timer(BEGIN_S, self._start_up)
 
@@ -174,7 +177,8 @@ class CxrlabApp(Doing):
 
     @on(messages.SettingsChanged)
     def _settings_changed(self, message: messages.SettingsChanged) -> None:
-        self._new_lab = message.lab
+        if message.lab.settings != (self._new_lab or self.lab).settings:
+            self._new_lab = message.lab
 
     async def _use_new_settings(self) -> None:
         """Build every screen anew with the settings as they are now; the place stays the same."""
@@ -285,6 +289,11 @@ class CxrlabApp(Doing):
 
     # -- what screens ask for
 
+    def _push(self, form: Screen[Any]) -> None:
+        """Show a form, unless one of its kind is there: a key may be pressed twice."""
+        if not isinstance(self.screen, type(form)):
+            self.push_screen(form)
+
     @on(messages.OpenRun)
     def _open_run(self, message: messages.OpenRun) -> None:
         from cxrlab.tui.screens.run import RunScreen
@@ -311,21 +320,19 @@ class CxrlabApp(Doing):
     def _open_launch(self, message: messages.OpenLaunch) -> None:
         from cxrlab.tui.screens.launch import Launch
 
-        self.push_screen(Launch(self.lab, message.method, message.task, ratio=message.ratio))
+        self._push(Launch(self.lab, message.method, message.task, ratio=message.ratio))
 
     @on(messages.OpenFill)
     def _open_fill(self, message: messages.OpenFill) -> None:
         from cxrlab.tui.screens.fill import Fill
 
-        self.push_screen(
-            Fill(self.lab, method=message.method, task=message.task, ratio=message.ratio)
-        )
+        self._push(Fill(self.lab, method=message.method, task=message.task, ratio=message.ratio))
 
     @on(messages.OpenExport)
     def _open_export(self) -> None:
         from cxrlab.tui.screens.export import Export
 
-        self.push_screen(Export(self.lab))
+        self._push(Export(self.lab))
 
     @on(messages.OpenPage)
     def _open_page(self, message: messages.OpenPage) -> None:
@@ -334,6 +341,14 @@ class CxrlabApp(Doing):
         self.push_screen(Page(message.title, message.work))
 
     # -- keys
+
+    async def action_place(self, place: str) -> None:
+        """Go to a place: to where one was in it, and from there to its beginning."""
+        if place != self.current_mode:
+            await self.switch_mode(place)
+        elif not self.screen.is_modal:
+            while len(self.screen_stack) > 1:
+                await self.pop_screen()
 
     def action_note(self, kind: str = "note") -> None:
         about = getattr(self._top(), "subject", "")
@@ -354,6 +369,7 @@ class CxrlabApp(Doing):
     def action_turn_language(self) -> None:
         """Begin anew in the other language: what has been drawn is full of words of this one."""
         remembered.remember(self.lab, "language", words.other(self.language))
+        self.place = self.current_mode
         self.exit(AGAIN)
 
     def action_turn_theme(self) -> None:
@@ -372,8 +388,9 @@ def run_tui(lab: Lab) -> None:
     """Open the dashboard of `lab`; returns when the person quits. Runs go on."""
     tidying.begin()
     with terminal.guarded(remembered.file_of(lab).parent / "terminals"):
-        while _run(CxrlabApp(lab)) == AGAIN:
-            pass
+        app = CxrlabApp(lab)
+        while _run(app) == AGAIN:
+            app = CxrlabApp(lab, place=app.place)
 
 
 def _run(app: CxrlabApp) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len
+from rich.table import Table
 from rich.text import Text
 
 from cxrlab import launch, text
@@ -220,11 +221,11 @@ def listed(steps: Sequence[plans.Step]) -> Text:
     return said
 
 
-def facts_told(told: Sequence[tuple[str, str]]) -> Text:
-    """Return labelled facts, a line each."""
-    said = Text()
-    width = max((cell_len(label) for label, _ in told), default=0)
+def facts_told(told: Sequence[tuple[str, str]]) -> Table:
+    """Return labelled facts; what is too long for a line goes on beside its label."""
+    said = Table.grid(padding=(0, 2, 0, 0))
+    said.add_column(style="dim", no_wrap=True)
+    said.add_column(overflow="fold")
     for label, fact in told:
-        said.append("\n" if said else "").append(f"{padded(label, width)}  ", "dim")
-        said.append("\n".join(map(harmless, fact.splitlines())))
+        said.add_row(label, Text("\n".join(map(harmless, fact.splitlines()))))
     return said

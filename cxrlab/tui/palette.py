@@ -82,7 +82,9 @@ class Runs(Provider):
         for number, run in enumerate(found):
             for command in of_run(app, run):
                 if not verb or command.name.lower().startswith(verb):
-                    yield hit(0.9 - number / 100, rest, command)
+                    # one that is named comes first; words may as well be those of a command
+                    score = 0.9 if verb or run.id.startswith(rest.lower()) else 0.3
+                    yield hit(score - number / 100, rest, command)
 
 
 def fit(query: str, name: str) -> float:
@@ -152,7 +154,7 @@ def commands(app: CxrlabApp, screen: Any) -> Iterator[Command]:
 
 def go_to(app: CxrlabApp, place: str) -> Callable[[], Any]:
     """Return what leads to a place."""
-    return partial(app.switch_mode, place)
+    return partial(app.action_place, place)
 
 
 def of_screen(app: CxrlabApp, screen: Any) -> Iterator[Command]:
@@ -165,7 +167,7 @@ def of_screen(app: CxrlabApp, screen: Any) -> Iterator[Command]:
         seen.add(binding.action)
         name = tr(binding.description)
         act = partial(app.run_action, binding.action, node)
-        yield Command(f"{name} ({binding.key})", tr(what), act)
+        yield Command(f"{name} ({app.get_key_display(binding)})", tr(what), act)
 
 
 def launches(app: CxrlabApp) -> Iterator[Command]:

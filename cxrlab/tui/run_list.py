@@ -79,6 +79,8 @@ class RunList(Screen[None]):
         self._folded: frozenset[str] = frozenset()
         self._standing: int | None = None
         """Where the cursor shall stand once the groups are folded."""
+        self._opens = False
+        """Whether the run under the cursor shall be opened once it has been read."""
         self._columns: tuple[str, ...] = ()
         """Names of columns; empty for the usual ones."""
         self._marked: dict[str, Run] = {}
@@ -146,7 +148,7 @@ class RunList(Screen[None]):
     def read_from_the_top(self) -> None:
         """Read anew what is no longer what it was."""
         self._window = (0, FIRST)
-        self.query_one(Table).move_to(0)
+        self.query_one(Table).action_go_to(0)
         self.read()
 
     @on(Wrong)
@@ -180,13 +182,23 @@ class RunList(Screen[None]):
             self.redraw()
             self.query_one(Table).move_to(line)
         now = {run.id: run for run in view.marked}
-        self._marked = {id: now.get(id, run) for id, run in self._marked.items()}
+        self._marked = {
+            id: now.get(id, run)
+            for id, run in self._marked.items()
+            if id in now or id not in view.asked.marked  # else it is gone
+        }
+        table, shift = self.query_one(Table), 0
         if before is not None and _same(view.asked, self.asked, shown):
             # new runs come on top: the cursor stays on its run
             at = next((i for i, r in enumerate(view.rows) if _name(r) == _name(before)), None)
-            if at is not None and self.query_one(Table).row:
-                self.query_one(Table).row = view.asked.offset + at
+            if at is not None and table.row:
+                shift = view.asked.offset + at - table.row
+                table.row += shift
         self.redraw()
+        if shift:  # and on its line
+            table.scroll_relative(y=shift, animate=False)
+        if self._opens and self.selected is not None:
+            self.action_open()
 
     def redraw(self) -> None:
         """Draw what was read last; ages change by themselves."""
@@ -253,10 +265,16 @@ class RunList(Screen[None]):
 
     @on(Table.Chosen)
     def action_open(self) -> None:
-        if isinstance(self.selected, Run):
-            self.post_message(OpenRun(self.selected.id))
-        else:
+        row = self.selected
+        self._opens = row is None and self._view is not None and self._view.lines > 0
+        if isinstance(row, Run):
+            self.post_message(OpenRun(row.id))
+        elif row is not None:
             self.action_fold()
+
+    @on(Table.Moved)
+    def open_no_more(self) -> None:
+        self._opens = False
 
     def narrow(self, typed: str) -> None:
         """Filter by `typed`, as if a person had."""
@@ -272,7 +290,7 @@ class RunList(Screen[None]):
         return row.key if row is not None and self._by != "state" else ""
 
     def action_filter(self) -> None:
-        self.query_one(Input).focus()
+        self.set_focus(self.query_one(Input))  # at once: the next key may be there already
 
     def action_leave_filter(self) -> None:
         self.query_one(Table).focus()
@@ -292,15 +310,20 @@ class RunList(Screen[None]):
         self._folded = frozenset()
         self.read_from_the_top()
 
+    def _says_ungrouped(self) -> bool:
+        if not self._by:
+            self.notify(tr("the list is in no groups: `B` makes some"), markup=False)
+        return not self._by
+
     def action_fold(self) -> None:
         row = self.selected
-        if self._by and row is not None:
+        if not self._says_ungrouped() and row is not None:
             key = row.key if isinstance(row, Group) else str(getattr(row, self._by))
             self._fold(self._folded ^ {key}, key)
 
     def action_fold_all(self) -> None:
         row = self.selected
-        if self._by and self._view is not None and row is not None:
+        if not self._says_ungrouped() and self._view is not None and row is not None:
             key = row.key if isinstance(row, Group) else str(getattr(row, self._by))
             keys = frozenset(group.key for group in self._view.groups)
             self._fold(frozenset() if keys <= self._folded else keys, key)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -232,3 +233,26 @@ def test_a_table_gives_way_in_one_column_and_never_exceeds_its_width() -> None:
 def test_wide_characters_count_as_two_columns() -> None:
     first, second = console.table(("a", "b"), [["准备", "x"]])
     assert console.length(first) == console.length(second)
+
+
+def test_settings_that_are_not_utf_8_are_told_with_their_line(lab: Lab) -> None:
+    lab.settings_file.write_bytes(lab.settings_file.read_bytes() + b"# caf\xe9\n")
+    lines = lab.settings_file.read_bytes().count(b"\n")
+    result = invoke("--lab", str(lab.root), "runs")
+    assert result.exit_code == 2
+    assert f"cxrlab.toml:{lines}: this is not UTF-8" in result.stderr
+
+
+def test_a_closed_output_is_no_bug(lab: Lab) -> None:
+    line = f"{sys.executable} -P -m cxrlab --lab {lab.root} runs >&-"
+    ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert "bug" not in ended.stderr
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_json_can_be_read_whatever_the_terminal_speaks(encoding: str, lab: Lab) -> None:
+    words = [sys.executable, "-P", "-m", "cxrlab", "--lab", str(lab.root), "grid", "--json"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    ended = subprocess.run(words, capture_output=True, env=environment, timeout=900, check=True)
+    rows = json.loads(ended.stdout.decode("utf-8"))
+    assert "·" in json.dumps(rows, ensure_ascii=False) or rows

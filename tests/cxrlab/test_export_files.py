@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cxrlab.errors import BadInput, NotFound
 from cxrlab.exports.files import COMMENTS, PERCENT, put_into, write, write_document
+from cxrlab.exports.places import write_whole
 
 BEGIN, END = COMMENTS
 
@@ -144,3 +147,26 @@ def test_a_document_is_made_with_a_title_and_kept_up_to_date(tmp_path: Path) -> 
     assert text.startswith("# A grid\n")
     assert "two" in text
     assert "one" not in text
+
+
+@pytest.mark.parametrize("write", [write, write_whole])
+def test_a_pipe_is_written_to_and_stays_one(write: Any, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        write(pipe, b"the grid")
+        assert read.result(timeout=60) == b"the grid"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.parametrize("write", [write, write_whole])
+def test_a_device_is_neither_read_nor_replaced(write: Any) -> None:
+    with pytest.raises(OSError, match="No space left"):
+        write(Path("/dev/full"), b"the grid")
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+
+
+def test_a_device_has_no_markers() -> None:
+    with pytest.raises(BadInput, match="is a device or a pipe"):
+        put_into(Path("/dev/zero"), "x\n")

@@ -117,6 +117,19 @@ def test_runs_of_one_recipe_on_other_data_or_from_another_encoder_are_never_aver
     assert ("", "/weights/e.pt", "other") in starts
 
 
+def test_runs_of_one_recipe_in_more_processes_are_never_averaged_with_others(
+    db: Any, finished: Any
+) -> None:
+    finished("aaaaaa", 0.5, seed=0, gpus=0)
+    finished("bbbbbb", 0.7, seed=1, gpus=1)
+    finished("cccccc", 0.9, seed=2, gpus=4)
+    finished("dddddd", 0.8, seed=3, gpus=2, nodes=2)
+    found = [(group.processes, group.n, group.mean) for group in cells.groups(db)]
+    assert found == [(1, 2, pytest.approx(0.6)), (4, 2, pytest.approx(0.85))]
+    kept = [(group.processes, group.n) for group in cells.groups(db)]
+    assert kept == [(1, 2), (4, 2)]
+
+
 def test_what_is_kept_follows_every_change_of_a_finished_run(db: Any, finished: Any) -> None:
     def shown() -> list[tuple[int, float]]:
         return [(group.n, round(group.mean, 3)) for group in cells.groups(db)]

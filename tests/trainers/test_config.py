@@ -105,6 +105,17 @@ def test_seed_and_places_do_not_change_the_recipe_but_settings_do() -> None:
     assert recipe_digest(base) != recipe_digest(other_ratio)
 
 
+def test_a_setting_that_came_later_leaves_recipes_without_it_as_they_were() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Later(Method):
+        more: str = option("", "something new", recipe="where given")
+
+    base = recipe_digest(resolve([Loop, Method], preset={}, given={}))
+    left, given = (resolve([Loop, Later], preset={}, given=g) for g in ({}, {"more": "x"}))
+    assert recipe_digest(left) == base
+    assert recipe_digest(given) != base
+
+
 def test_the_resolved_settings_resolve_to_themselves() -> None:
     first = resolve([Loop, Method], preset={"batch_size": 2}, given={"mask_ratio": "0.3"})
     again = resolve([Loop, Method], preset={}, given=to_json(first))

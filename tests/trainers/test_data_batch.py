@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 
 from trainers.data.batch import Seeded, collate
 from trainers.data.items import BadItem
+from trainers.distributed import World
+from trainers.finetune import in_order
 
 
 class Noise:
@@ -73,3 +75,24 @@ def test_a_bug_is_not_mistaken_for_a_bad_file():
 
     with pytest.raises(KeyError):
         Seeded(Buggy(), seed=0)[0, 0]
+
+
+class Counted:
+    """Items that tell how often they have been read in this process."""
+
+    def __init__(self):
+        self.read = [0] * 10
+
+    def __len__(self):
+        return len(self.read)
+
+    def item(self, index, rng):
+        self.read[index] += 1
+        return {"times": torch.tensor(self.read[index])}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_split_keeps_in_memory_is_there_for_the_next_validation(workers):
+    loader = in_order(Counted(), batch_size=3, num_workers=workers, world=World(0, 1, 0))
+    times = [[int(n) for batch in loader for n in batch["times"]] for _ in range(3)]
+    assert times == [[1] * 10, [2] * 10, [3] * 10]

@@ -365,3 +365,13 @@ def test_real_rows_are_decoded_to_the_pixels_and_boxes_that_are_known():
             down, across = np.nonzero(mask)
             assert [across.min(), down.min(), across.max(), down.max()] == box
     assert sum(len(runs) > 1 for runs in rows.values()) == 5
+
+
+def test_the_table_of_the_second_stage_is_taken_before_that_of_the_first(tmp_path):
+    write_set(tmp_path)
+    rows = (tmp_path / "train-rle.csv").read_text()
+    (tmp_path / "stage_2_train.csv").write_text(rows)
+    (tmp_path / "train-rle.csv").write_text("".join(rows.splitlines(keepends=True)[:5]))
+    _, facts = siim.index(tmp_path)
+    assert facts["table"] == "stage_2_train.csv"
+    assert facts["annotated"] == 40

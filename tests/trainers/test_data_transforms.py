@@ -288,3 +288,18 @@ def test_a_jpeg_is_decoded_in_full_size(tmp_path):
     picture(640, 480).save(buffer, "JPEG", quality=95)
     (tmp_path / "x.jpg").write_bytes(buffer.getvalue())
     assert transforms.read_image(tmp_path / "x.jpg").size == (640, 480)
+
+
+def test_pixels_that_are_no_numbers_are_a_bad_item(tmp_path):
+    values = np.array([[0.0, 1.0], [np.nan, 2.0]], dtype=np.float32)
+    Image.fromarray(values).save(tmp_path / "deep.tif")
+    with pytest.raises(BadItem, match="not all of its pixels are numbers"):
+        transforms.read_image(tmp_path / "deep.tif")
+
+
+def test_a_dicom_whose_slope_is_no_number_is_a_bad_item(tmp_path):
+    pixels = np.arange(16, dtype=np.uint16).reshape(4, 4)
+    path = write_dicom(tmp_path / "x.dcm", pixels, RescaleSlope="1", RescaleIntercept="0")
+    path.write_bytes(path.read_bytes().replace(b"DS\x02\x001 ", b"DS\x02\x00x ", 1))
+    with pytest.raises(BadItem, match=r"x\.dcm: its values cannot be read"):
+        transforms.read_image(path)

@@ -427,3 +427,80 @@ def test_a_training_goes_on_with_smaller_micro_batches(tmp_path: Path) -> None:
 def test_a_micro_batch_is_a_part_of_the_batch() -> None:
     with pytest.raises(ConfigError, match="a divisor of `batch_size`, 64"):
         Training(epochs=1, micro_batch=24)
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_training_whose_first_micro_batches_cannot_be_read_makes_every_update(
+    tmp_path: Path, broken: int
+) -> None:
+    config = Training(output_dir="", batch_size=1, accum_iter=4, epochs=3, lr=0.05)
+    order = iter(Batches(Points(30), config, ALONE))
+    bad = tuple(index for _ in range(broken) for _, index in next(order))
+    _, finished = train(tmp_path, points=Points(30, bad), batch_size=1, accum_iter=4)
+    assert finished.step == 21
+    assert finished.skipped == broken
+
+
+class Steep(Line):
+    """Its loss is finite, and in the call `nan_at` the slope of it is not."""
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.calls += 1
+        error = (self.net(batch["x"]) - batch["y"]).square().mean()
+        if self.calls == self.nan_at:
+            error = error + 0 * (0 * error).sqrt()
+        return {"fit": error}
+
+
+def test_weights_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(loop.NonFiniteLoss, match=r"net\.0\.weight are not finite at step 21"):
+        train(tmp_path, model=Steep(nan_at=21), validate=lambda bare: {"val/fit": 0.0})
+    assert not (tmp_path / checkpoints.LAST).exists()
+
+
+def test_a_training_that_goes_on_in_another_folder_takes_its_best_weights_along(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(loop.Stopped):
+        train(tmp_path / "old", validate=stop_at(5), eval_every=1)
+    (tmp_path / "new").mkdir()
+    last = tmp_path / "old" / checkpoints.LAST
+    _, finished = train(
+        tmp_path / "new", validate=lambda bare: {"val/fit": 9.0}, eval_every=1, resume=str(last)
+    )
+    best = checkpoints.load(tmp_path / "new" / checkpoints.BEST)
+    assert (best["step"], finished.best) == (5, 0.2)
+
+
+def test_where_the_best_weights_are_gone_the_next_ones_are_the_best(tmp_path: Path) -> None:
+    with pytest.raises(loop.Stopped):
+        train(tmp_path, validate=stop_at(5), eval_every=1)
+    (tmp_path / checkpoints.BEST).unlink()
+    last = tmp_path / checkpoints.LAST
+    _, finished = train(
+        tmp_path, validate=lambda bare: {"val/fit": 9.0}, eval_every=1, resume=str(last)
+    )
+    assert finished.best == 9.0
+    assert checkpoints.load(tmp_path / checkpoints.BEST)["step"] == 6
+
+
+def test_another_number_of_processes_cannot_go_on(tmp_path: Path) -> None:
+    train(tmp_path)
+    last = tmp_path / checkpoints.LAST
+    checkpoints.save(last, {**checkpoints.load(last), "processes": 2})
+    with pytest.raises(ConfigError, match=r"by 2 processes.*there would be 1"):
+        train(tmp_path, resume=str(last))
+
+
+def test_each_process_leaves_out_other_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "DistributedDataParallel", lambda model, device_ids: model)
+    drawn = []
+    for rank in (0, 1, 1):
+        torch.manual_seed(0)  # as all processes do before they make the model
+        job = loop.Job(Line(), Points(30), lambda bare: {}, None, 0, {})
+        config = Training(output_dir=str(tmp_path), epochs=1, device="cpu")
+        loop.Trainer(job, config, World(rank, 2, rank), EventLog(tmp_path))
+        drawn.append(torch.rand(8).tolist())
+    assert drawn[0] != drawn[1] == drawn[2]

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from trainers import checkpoints, finetune, weights
-from trainers.config import ConfigError
+from trainers.config import ConfigError, MissingError
 from trainers.pretrain import configure, main
 
 TINY = (
@@ -211,3 +211,24 @@ def test_encoders_kept_on_the_way_are_whole_and_change_nothing(
 def recipe_from(start: Path) -> str:
     asked = ["--task", "shenzhen", "--method", "mrm", "--preset", "quick"]
     return str(finetune.configure([*asked, "--pretrained", str(start)]).flat["recipe"])
+
+
+def test_a_tokenizer_and_a_table_of_conditions_that_are_given_are_part_of_the_recipe(
+    tmp_path: Path,
+) -> None:
+    line = ["--method", "mrm+conditional", "--preset", "quick", "--data_path", str(tmp_path)]
+    line += ["--condition", "labels"]
+    base = configure(line).flat
+    assert base["tokenizer_sha256"] == ""
+    for name in ("tokenizer", "condition_table"):
+        recipes = {base["recipe"]}
+        for content in ("one", "another"):
+            file = tmp_path / f"{name}.txt"
+            file.write_text(content)
+            found = configure([*line, f"--{name}", str(file)]).flat
+            assert len(found[f"{name}_sha256"]) == 64
+            recipes.add(found["recipe"])
+        assert len(recipes) == 3
+        file.unlink()
+        with pytest.raises(MissingError, match=f"`{name}`: .* does not exist"):
+            configure([*line, f"--{name}", str(file)])

@@ -109,7 +109,7 @@ async def test_every_place_and_theme_is_a_command_and_so_is_every_key_of_the_scr
             "Compare mrm with paper",
         } <= launches
         assert "Launch random pretrain" not in launches
-        for key in ("enter", "l", "f", "c", "p", "e", "y"):
+        for key in ("⏎", "l", "f", "c", "p", "e", "y"):
             assert any(name.endswith(f"({key})") for name in names)
         for theme in themes.THEMES:
             assert f"Theme: {themes.title(theme)}" in names

@@ -29,7 +29,9 @@ from trainers.data import cases, fingerprint, labelled, rle, tables
 from trainers.data.cases import Case, Split
 from trainers.data.items import BadItem
 
-TABLES = ("train-rle.csv", "stage_2_train.csv", "siim.csv")
+TABLES = ("stage_2_train.csv", "train-rle.csv", "siim.csv")
+"""The first one there counts; that of the second stage has the rows of the first, and its test's.
+"""
 IMAGES, MASKS = ("images", "png_images"), ("masks", "png_masks")
 NAME_TABLES = ("siim_labels.csv", "stage_1_train_images.csv", "stage_1_test_images.csv")
 """Kaggle's PNG set and BenchX's copy of it: `new_filename` and the `ImageId` it stands for."""

@@ -108,7 +108,10 @@ def _read_dicom(path: Path) -> Image.Image:
     if pixels.ndim != 2:
         raise BadItem(path, f"holds {len(pixels)} frames; expected one")
     if header.get("BitsStored", 16) > 8:
-        pixels = _window(pixels, header)
+        try:
+            pixels = _window(pixels, header)
+        except (*_BROKEN, AttributeError, KeyError, TypeError, NotImplementedError) as error:
+            raise BadItem(path, f"its values cannot be read: {_one_line(error)}") from None
     elif pixels.dtype != np.uint8:
         pixels = np.clip(pixels, 0, 255).astype(np.uint8)
     if header.get("PhotometricInterpretation") == "MONOCHROME1":
@@ -140,6 +143,8 @@ def _first_number(header: pydicom.Dataset, tag: str) -> float | None:
 
 def _stretch(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     low, high = float(values.min()), float(values.max())
+    if not math.isfinite(high - low):
+        raise ValueError("not all of its pixels are numbers")
     if high <= low:
         return np.zeros(values.shape, dtype=np.uint8)
     return np.rint((values - low) * (255 / (high - low))).astype(np.uint8)

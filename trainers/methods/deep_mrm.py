@@ -78,6 +78,9 @@ class Config:
     condition_table: str = option(
         "", "csv with these columns, by image or study; else MIMIC's metadata", recipe=False
     )
+    condition_table_sha256: str = option(
+        "", "digest of `condition_table`; filled in", recipe="where given"
+    )
     condition_columns: str = option("ViewPosition", "columns of condition labels, with commas")
     condition_ridge: float = option(0.05, "above 0; the larger, the more unlike negatives count")
     tap_blocks: str = option("6,8,10", "blocks that get an auxiliary image decoder, from 1")

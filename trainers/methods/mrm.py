@@ -78,6 +78,9 @@ class Config:
     condition_table: str = option(
         "", "csv with these columns, by image or study; else MIMIC's metadata", recipe=False
     )
+    condition_table_sha256: str = option(
+        "", "digest of `condition_table`; filled in", recipe="where given"
+    )
     condition_columns: str = option("ViewPosition", "columns of condition labels, with commas")
     condition_ridge: float = option(0.05, "above 0; the larger, the more unlike negatives count")
     hflip: Hflip = option("on", "mirror half the images, with or without left and right swapped")

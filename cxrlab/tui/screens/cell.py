@@ -13,12 +13,11 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Static
 
 from cxrlab import grid, text
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
-from cxrlab.tui import cell_words, pages, reading_run, sentences, telling, words
+from cxrlab.tui import acting, cell_words, pages, reading_run, sentences, telling, words
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import (
     OpenLaunch,
@@ -31,10 +30,12 @@ from cxrlab.tui.messages import (
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.rows import Column, Part, Row
+from cxrlab.tui.widgets.still import Still
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
 from store.runs import Run
+from trainers.catalog import METHODS
 
 
 class CellScreen(Screen[None]):
@@ -65,17 +66,22 @@ class CellScreen(Screen[None]):
         self._cell = cell
         self._behind: tuple[reading_run.Behind, ...] = ()
         self._marked: str | None = None
+        self.idle: tuple[str, ...] = ()
+        """The actions that the run under the cursor is in no state for."""
         place = (cell.method, cell.task, cell.ratio, cell.metric)
         self._asking = Asking(self, lambda: self.Read(reading_run.read_cell(lab, place)))
 
     def compose(self) -> ComposeResult:
         yield TopBar("cell", lab=self._lab.root.name)
-        yield Static(id="cell-title", classes="detail")
+        yield Still(id="cell-title", classes="detail")
         yield Table(cursor="row", frozen=2, id="behind", without="l")
-        yield Static(id="detail", classes="detail")
+        yield Still(id="detail", classes="detail")
         with Vertical(id="foot"):
             yield GpuStrip()
             yield Foot()
+
+    def on_mount(self) -> None:
+        self.set_interval(10, self.read)  # ages change by themselves
 
     @on(RegistryChanged)
     def read(self) -> None:
@@ -90,14 +96,18 @@ class CellScreen(Screen[None]):
         self._cell = view.cell
         before = self.selected
         self._behind = view.behind
-        self.query_one("#cell-title", Static).update(cell_title(view.cell))
+        self.query_one("#cell-title", Still).update(cell_title(view.cell))
         rows = [row_of(behind, view.cell, now=self._clock()) for behind in view.behind]
         table = self.query_one(Table)
         table.empty = tr("no run of this cell yet: `l` launches one")
+        shift = 0
         if before is not None and table.row:
             ids = [behind.run.id for behind in view.behind]
-            table.row = ids.index(before.id) if before.id in ids else 0
+            shift = (ids.index(before.id) if before.id in ids else 0) - table.row
+            table.row += shift
         table.show(columns_of(view.cell), rows, count=len(rows))
+        if shift:  # it stays on its run, and on its line
+            table.scroll_relative(y=shift, animate=False)
         self._draw_marks()
         self.describe()
 
@@ -110,7 +120,11 @@ class CellScreen(Screen[None]):
             if row < len(self._behind)
             else Text()
         )
-        self.query_one("#detail", Static).update(said)
+        self.query_one("#detail", Still).update(said)
+        idle = acting.idle([self.selected] if self.selected else [])
+        if idle != self.idle:
+            self.idle = idle
+            self.refresh_bindings()
 
     @property
     def selected(self) -> Run | None:
@@ -126,8 +140,12 @@ class CellScreen(Screen[None]):
             self.post_message(OpenRun(self.selected.id))
 
     def action_launch(self) -> None:
-        if self._cell.state != "none":
-            self.post_message(OpenLaunch(self._cell.method, self._cell.task, self._cell.ratio))
+        if self._cell.state == "none":
+            said = tr("{method} is taken as it is: there is nothing to pre-train")
+            method = METHODS[self._cell.method].title.lower()
+            self.notify(said.format(method=method), markup=False)
+            return
+        self.post_message(OpenLaunch(self._cell.method, self._cell.task, self._cell.ratio))
 
     def action_stop(self) -> None:
         if self.selected is not None:

@@ -11,19 +11,21 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Static
 
 from cxrlab import checkup
 from cxrlab.checkup import SIGNS, Finding, Level
 from cxrlab.harmless import harmless
 from cxrlab.lab import Lab
 from cxrlab.tui import sentences, words
+from cxrlab.tui.widgets import below
 from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.below import Below
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.rows import Column, Row
+from cxrlab.tui.widgets.still import Still
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
@@ -54,6 +56,7 @@ class DoctorScreen(Screen[None]):
         Binding("r", "look", "Look again", tooltip="Look at everything once more."),
         Binding("y", "copy", "Copy the fix", tooltip="Copy the line that fixes it."),
         Binding("n", "next", "Next fault", tooltip="Go to the next thing that is not well."),
+        *below.KEYS,
     ]
 
     @dataclass
@@ -76,10 +79,9 @@ class DoctorScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar("doctor", lab=self._lab.root.name)
-        yield Static(id="doctor-title", classes="line", markup=False)
+        yield Still(id="doctor-title", classes="line", markup=False)
         yield Table(cursor="row", frozen=2, id="findings")
-        with VerticalScroll(id="finding", can_focus=False):
-            yield Static(id="finding-text")
+        yield Below(id="finding")
         with Vertical(id="foot"):
             yield GpuStrip()
             yield Foot()
@@ -123,7 +125,7 @@ class DoctorScreen(Screen[None]):
         table.empty = tr("looking …")
         rows = [row_of(finding) for finding in looked.found]
         table.show(columns_of(), rows, count=len(rows))
-        self.query_one("#doctor-title", Static).update(title_of(looked))
+        self.query_one("#doctor-title", Still).update(title_of(looked))
         self.describe()
 
     @on(Table.Moved)
@@ -131,8 +133,10 @@ class DoctorScreen(Screen[None]):
         """Say in full what was found, and what fixes it."""
         finding = self.selected
         said = detail_of(finding) if finding is not None else Text()
-        self.query_one("#finding-text", Static).update(said)
-        self.query_one("#finding").scroll_home(animate=False)
+        self.query_one(Below).show(said)
+
+    def action_scroll_below(self, lines: int) -> None:
+        self.query_one(Below).turn(lines)
 
     @property
     def selected(self) -> Finding | None:

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import Static
 
 from cxrlab import text
 from cxrlab.gpus import Gpu
@@ -26,6 +25,7 @@ from cxrlab.tui.messages import GpusRead, OpenRun
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.rows import Column, Part, Row
+from cxrlab.tui.widgets.still import Still
 from cxrlab.tui.widgets.strip import QUIET_S, GpuStrip
 from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
@@ -65,9 +65,9 @@ class GpusScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar("gpus", lab=self._lab.root.name)
-        yield Static(tr("asking the driver …"), id="gpus-title", classes="line", markup=False)
+        yield Still(tr("asking the driver …"), id="gpus-title", classes="line", markup=False)
         yield Table(cursor="row", frozen=1, id="gpus-table")
-        yield Static(id="processes")
+        yield Still(id="processes")
         with Vertical(id="foot"):
             yield GpuStrip()
             yield Foot()
@@ -82,7 +82,7 @@ class GpusScreen(Screen[None]):
             return
         self._drawn = state
         title = title_of(read, history, now=self._clock(), quiet_s=quiet_s)
-        self.query_one("#gpus-title", Static).update(title)
+        self.query_one("#gpus-title", Still).update(title)
         unknown = bool(quiet_s) or history.failing_since is not None
         self._places = places_of(read, history)
         table = self.query_one(Table)
@@ -112,7 +112,7 @@ class GpusScreen(Screen[None]):
         place = self.selected
         known = place is not None and (place.gpu or place.card)
         said = detail_of(place) if place is not None and known else Text()
-        self.query_one("#processes", Static).update(said)
+        self.query_one("#processes", Still).update(said)
 
     @property
     def selected(self) -> Place | None:

@@ -12,7 +12,6 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Static
 
 from cxrlab import entries, grid
 from cxrlab.lab import Lab
@@ -43,6 +42,7 @@ from cxrlab.tui.messages import (
 from cxrlab.tui.welcome import welcome_text
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
+from cxrlab.tui.widgets.still import Still
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
@@ -105,10 +105,10 @@ class GridScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar("grid", lab=self._lab.root.name)
-        yield Static(id="welcome")
+        yield Still(id="welcome")
         yield Table(cursor="cell", frozen=1, id="grid", without="l")
-        yield Static(id="now")
-        yield Static(id="detail", classes="detail")
+        yield Still(id="now")
+        yield Still(id="detail", classes="detail")
         with Vertical(id="foot"):
             yield GpuStrip()
             yield Foot()
@@ -116,6 +116,7 @@ class GridScreen(Screen[None]):
     def on_mount(self) -> None:
         self.query_one("#welcome").display = False
         self.app.theme_changed_signal.subscribe(self, lambda _: self.read())
+        self.set_interval(10, self.draw)  # ages change by themselves
 
     @on(RegistryChanged)
     def read(self) -> None:
@@ -123,6 +124,9 @@ class GridScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         self.read()
+
+    def on_resize(self) -> None:
+        self.draw()
 
     @on(Read)
     def take(self, message: Read) -> None:
@@ -155,8 +159,8 @@ class GridScreen(Screen[None]):
             width=self.size.width,
             colours=self.app.theme_variables,
         )
-        self.query_one("#now", Static).update(now)
-        welcome = self.query_one("#welcome", Static)
+        self.query_one("#now", Still).update(now)
+        welcome = self.query_one("#welcome", Still)
         welcome.display = not view.runs
         if not view.runs:
             width = self.size.width - 10
@@ -174,7 +178,7 @@ class GridScreen(Screen[None]):
         if self._marked is not None:
             said.append(f"\n{MARKED} {what(self._marked)} {tr('is marked')}: ", "bold")
             said.append(tr("`c` on another compares, here the paper"))
-        self.query_one("#detail", Static).update(said)
+        self.query_one("#detail", Still).update(said)
 
     @property
     def row(self) -> grid.Row | None:

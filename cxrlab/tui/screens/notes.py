@@ -9,10 +9,9 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Static
 
 from cxrlab import entries
 from cxrlab.harmless import harmless
@@ -28,9 +27,12 @@ from cxrlab.tui.messages import (
     OpenRuns,
     RegistryChanged,
 )
+from cxrlab.tui.widgets import below
 from cxrlab.tui.widgets.bar import TopBar
+from cxrlab.tui.widgets.below import Below
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.rows import Column, Row
+from cxrlab.tui.widgets.still import Still
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
@@ -57,6 +59,7 @@ class NotesScreen(Screen[None]):
         Binding("e", "edit", "Edit", tooltip="Change the words."),
         Binding("d", "drop", "Drop", tooltip="Drop it for good; asks first."),
         Binding("enter", "open", "Go there", tooltip="The run, cell or runs that it is about."),
+        *below.KEYS,
         Binding("A", "narrow('all')", "All", show=False, tooltip="Show every kind."),
         Binding("T", "narrow('todos')", "Todos", show=False, tooltip="Show todos only."),
         Binding("I", "narrow('ideas')", "Ideas", show=False, tooltip="Show ideas only."),
@@ -83,10 +86,9 @@ class NotesScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar("notes", lab=self._lab.root.name)
-        yield Static(id="notes-title", classes="line")
+        yield Still(id="notes-title", classes="line")
         yield Table(cursor="row", frozen=2, id="notes")
-        with VerticalScroll(id="entry", can_focus=False):
-            yield Static(id="entry-text")
+        yield Below(id="entry")
         with Vertical(id="foot"):
             yield GpuStrip()
             yield Foot()
@@ -126,7 +128,7 @@ class NotesScreen(Screen[None]):
             table.empty = tr("no {kind}: `A` shows every kind").format(kind=tr(view.shown))
         rows = [row_of(entry, wide=wide) for entry in view.entries]
         table.show(columns_of(wide=wide), rows, offset=view.offset, count=view.counts[view.shown])
-        self.query_one("#notes-title", Static).update(title_of(view))
+        self.query_one("#notes-title", Still).update(title_of(view))
 
     def on_resize(self) -> None:
         self.redraw()
@@ -136,8 +138,10 @@ class NotesScreen(Screen[None]):
         """Show the whole text of the entry under the cursor."""
         entry = self.selected
         said = detail_of(entry) if entry is not None else Text()
-        self.query_one("#entry-text", Static).update(said)
-        self.query_one("#entry").scroll_home(animate=False)
+        self.query_one(Below).show(said)
+
+    def action_scroll_below(self, lines: int) -> None:
+        self.query_one(Below).turn(lines)
 
     @property
     def selected(self) -> Entry | None:
@@ -152,7 +156,7 @@ class NotesScreen(Screen[None]):
     def action_narrow(self, shown: str) -> None:
         self._shown = shown
         self._window = (0, FIRST)
-        self.query_one(Table).move_to(0)
+        self.query_one(Table).action_go_to(0)
         self.read()
 
     def action_tick(self) -> None:

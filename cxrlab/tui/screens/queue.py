@@ -12,7 +12,6 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Static
 
 from cxrlab import text
 from cxrlab.harmless import harmless
@@ -23,6 +22,7 @@ from cxrlab.tui.messages import Change, OpenRun, RegistryChanged, StopRun
 from cxrlab.tui.widgets.bar import TopBar
 from cxrlab.tui.widgets.foot import Foot
 from cxrlab.tui.widgets.rows import Column, Row
+from cxrlab.tui.widgets.still import Still
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
@@ -68,9 +68,9 @@ class QueueScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar("queue", lab=self._lab.root.name)
-        yield Static(id="queue-title", classes="line quiet")
+        yield Still(id="queue-title", classes="line quiet")
         yield Table(cursor="row", frozen=2, id="queue", without="h")
-        yield Static(id="detail", classes="detail")
+        yield Still(id="detail", classes="detail")
         with Vertical(id="foot"):
             yield GpuStrip()
             yield Foot()
@@ -113,7 +113,7 @@ class QueueScreen(Screen[None]):
         table = self.query_one(Table)
         table.empty = tr("nothing waits: `1`, then `l` queues runs")
         table.show(columns_of(wide=wide), rows, offset=view.offset, count=view.total)
-        title = self.query_one("#queue-title", Static)
+        title = self.query_one("#queue-title", Still)
         title.update(Text(title_of(view)))
         title.set_class(not stuck(view), "quiet")
 
@@ -125,7 +125,7 @@ class QueueScreen(Screen[None]):
         """Say in full what the run under the cursor waits for."""
         run = self.selected
         said = detail_of(run, now=self._clock()) if run is not None else Text()
-        self.query_one("#detail", Static).update(said)
+        self.query_one("#detail", Still).update(said)
 
     @property
     def selected(self) -> Run | None:

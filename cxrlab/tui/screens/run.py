@@ -17,8 +17,7 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
 from cxrlab.lab import Lab
-from cxrlab.tui import file_words, reading_run, telling, tracing
-from cxrlab.tui.acting import ACTS
+from cxrlab.tui import acting, file_words, reading_run, telling, tracing
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.messages import GpusRead, OpenRun, RegistryChanged, ResumeRun, StopRun
 from cxrlab.tui.screens.pick import Pick
@@ -31,7 +30,7 @@ from cxrlab.tui.widgets.log_search import LogSearch
 from cxrlab.tui.widgets.still import Still
 from cxrlab.tui.widgets.strip import GpuStrip
 from cxrlab.tui.words import tr
-from store.runs import ENDED
+from store.runs import ENDED, NoSuchRun
 
 LOG_NAME = "log.txt"
 PAGES = ("watch", "config-page", "files-page")
@@ -121,6 +120,10 @@ class RunScreen(Screen[None]):
         view: reading_run.RunView
 
     @dataclass
+    class Gone(Message, bubble=False):
+        """There is no such run."""
+
+    @dataclass
     class Traced(Message, bubble=False):
         """What stands behind the run's files."""
 
@@ -149,9 +152,7 @@ class RunScreen(Screen[None]):
         self._traced: tracing.Traced | None = None
         self._gpus: GpusRead | None = None
         self._looks = 0
-        self._asking = Asking(
-            self, lambda: self.Read(reading_run.read_run(lab, run_id, now=clock()))
-        )
+        self._asking = Asking(self, self._answer)
         self._tracing = Asking(self, lambda: self.Traced(tracing.read_traced(lab, run_id)))
         self._comparing = Asking(
             self, lambda other: self.Compared(reading_run.read_differences(lab, run_id, other))
@@ -159,6 +160,13 @@ class RunScreen(Screen[None]):
         self._setting = Asking(
             self, lambda folder: self.Settings(reading_run.read_settings(Path(folder)))
         )
+
+    def _answer(self) -> Message:
+        """Read on a thread; a run that is not there, or no more, is told apart."""
+        try:
+            return self.Read(reading_run.read_run(self._lab, self._run_id, now=self._clock()))
+        except NoSuchRun:
+            return self.Gone()
 
     @property
     def run_id(self) -> str:
@@ -172,11 +180,11 @@ class RunScreen(Screen[None]):
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """The actions that the run's state leaves nothing to do for."""
+        """The actions that the run's state, or a folder that is gone, leaves nothing to do for."""
         if self._view is None:
             return ()
-        state = self._view.run.state
-        return tuple(verb for verb in ("stop", "resume") if state not in ACTS[verb].states)
+        gone = ("resume",) if self._view.gone else ()
+        return (*acting.idle([self._view.run]), *gone)
 
     @property
     def subject(self) -> str:
@@ -207,6 +215,7 @@ class RunScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.set_interval(LOG_S, self.look)
+        self.set_interval(10, self.draw_head)  # ages change by themselves
         for what in ("following", "said"):
             self.watch(self.query_one(LogView), what, self.draw_log_title)
         self.app.theme_changed_signal.subscribe(self, lambda _: self.read())
@@ -236,19 +245,12 @@ class RunScreen(Screen[None]):
     def draw(self, message: Read) -> None:
         view = self._view = message.view
         self.refresh_bindings()  # the foot leaves out what is idle
+        self.draw_head()
         log = self.query_one(LogView)
         log.empty = tr("there is no log any more") if view.gone else ""
         if log.path is None:
             log.open(Path(view.run.folder) / LOG_NAME)
             self._setting.ask(view.run.folder)
-        width = self.size.width
-        self.query_one("#run-title", Still).update(telling.title(view.run, width=width))
-        self.query_one("#run-state", Still).update(
-            telling.progress(
-                view.run, now=self._clock(), width=width, colours=self.app.theme_variables
-            )
-        )
-        self.query_one("#run-why", Still).update(telling.why(view, now=self._clock()))
         self.query_one("#facts", Still).update(telling.facts(view))
         self.draw_files()
         if self.page == "files-page":
@@ -257,6 +259,27 @@ class RunScreen(Screen[None]):
         todo.display = bool(view.gone or view.next or view.notes)
         todo.update(telling.todo(view))
         self.query_one(CurvePane).show(view)
+
+    def draw_head(self) -> None:
+        """Say what it is and how far, by the clock and the width as they are."""
+        if self._view is None:
+            return
+        run, now, width = self._view.run, self._clock(), self.size.width
+        self.query_one("#run-title", Still).update(telling.title(run, width=width))
+        self.query_one("#run-state", Still).update(
+            telling.progress(run, now=now, width=width, colours=self.app.theme_variables)
+        )
+        self.query_one("#run-why", Still).update(telling.why(self._view, now=now))
+
+    def on_resize(self) -> None:
+        self.draw_head()
+
+    @on(Gone)
+    def leave(self) -> None:
+        """Go back, for there is nothing to see; a question that stands above is left alone."""
+        if self.app.screen is self:
+            self.notify(tr("{run} is gone").format(run=self._run_id), markup=False)
+            self.dismiss()
 
     @on(Traced)
     def take_traced(self, message: Traced) -> None:
@@ -297,6 +320,7 @@ class RunScreen(Screen[None]):
     # -- keys
 
     def action_metric(self, step: int) -> None:
+        self._watch()
         self.query_one(CurvePane).turn_metric(step)
 
     def action_use(self) -> None:
@@ -305,9 +329,11 @@ class RunScreen(Screen[None]):
             self.notify(tr("nobody has seen yet what it uses"), markup=False)
 
     def action_log_scale(self) -> None:
+        self._watch()
         self.query_one(CurvePane).turn_log()
 
     def action_smooth(self) -> None:
+        self._watch()
         self.query_one(CurvePane).turn_smoothing()
 
     def action_cursor(self, columns: int) -> None:
@@ -335,8 +361,7 @@ class RunScreen(Screen[None]):
 
     def _overlay(self, chosen: str | None) -> None:
         if chosen is not None:
-            if self.query_one(ContentSwitcher).current != "watch":
-                self._turn_to("watch")
+            self._watch()
             self.query_one(CurvePane).overlay(None if chosen == NONE else chosen)
 
     def action_compare(self) -> None:
@@ -385,14 +410,18 @@ class RunScreen(Screen[None]):
         pages = self.query_one(ContentSwitcher)
         self._turn_to("watch" if pages.current == page else page)
 
+    def _watch(self) -> None:
+        """Turn to the curves, where another page is open."""
+        if self.page != "watch":
+            self._turn_to("watch")
+
     def _turn_to(self, page: str) -> None:
         self.query_one(ContentSwitcher).current = page
         if page == "files-page":
             self._gpus = self.query_one(GpuStrip).read
             self.draw_files()
             self._tracing.ask()
-        target = LogView if page == "watch" else f"#{page}"
-        self.query_one(target).focus()
+        self.set_focus(self.query_one("#log" if page == "watch" else f"#{page}"))
 
     def action_samples(self) -> None:
         if self._view is not None:
@@ -409,6 +438,8 @@ class RunScreen(Screen[None]):
     def action_parent(self) -> None:
         if self._view is not None and self._view.parent is not None:
             self.post_message(OpenRun(self._view.parent.id))
+        elif self._view is not None:
+            self.notify(tr("it starts from no run of this lab"), markup=False)
 
     def action_back(self) -> None:
         if self.query_one(LogView).cancel():

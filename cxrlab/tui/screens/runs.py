@@ -16,7 +16,7 @@ from cxrlab.tui import acting, reading_runs, remembered, run_columns, words
 from cxrlab.tui.asking import Asking
 from cxrlab.tui.grouping import Group
 from cxrlab.tui.messages import ActOnRuns, ResumeRun, StopRun
-from cxrlab.tui.run_list import RunList
+from cxrlab.tui.run_list import Filter, RunList
 from cxrlab.tui.screens.columns import Columns
 from cxrlab.tui.screens.prompt import Prompt
 from cxrlab.tui.screens.question import Question
@@ -24,6 +24,8 @@ from cxrlab.tui.widgets.table import Table
 from cxrlab.tui.words import tr
 from store.runs import Run
 
+PATIENCE_S = 0.5
+"""After how long it is said that something takes its time."""
 MOST_MARKED = 1000
 """So many runs can be marked at once by one key."""
 REMEMBERED = "run_columns"
@@ -126,6 +128,8 @@ class RunsScreen(RunList):
             self, lambda: self.Recalled(remembered.recall(lab, REMEMBERED, []))
         )
         self._tagging = Asking(self, self._give_tags)
+        self._weighs = False
+        self._idle: tuple[str, ...] = ()
 
     def _give_tags(self, ids: Sequence[str], change: tagging.Change) -> Message:
         reading_runs.give_tags(self._lab, ids, change)
@@ -214,6 +218,24 @@ class RunsScreen(RunList):
 
     # -- what is done to many
 
+    def redraw(self) -> None:
+        super().redraw()
+        self.offer()
+
+    @on(Table.Moved)
+    def offer(self) -> None:
+        """Let the foot say what can be done to the runs that are chosen now."""
+        unread = self.selected is None and self._view is not None and self._view.lines
+        idle = self._idle if unread else acting.idle(self.chosen())
+        if idle != self._idle:
+            self._idle = idle
+            self.refresh_bindings()
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """What the foot leaves out: what no run chosen is in a state for, and the filter in it."""
+        return (*self._idle, *(["filter"] if isinstance(self.focused, Filter) else []))
+
     def chosen(self) -> list[Run]:
         """Return the runs that are marked, or else the one under the cursor."""
         if self._marked:
@@ -240,11 +262,20 @@ class RunsScreen(RunList):
     def action_remove(self) -> None:
         chosen = self.chosen()
         if self._allowed("remove", chosen):
+            self._weighs = True
             self._weighing.ask(chosen)
+            self.set_timer(PATIENCE_S, self._tell_weighing)
+
+    def _tell_weighing(self) -> None:
+        if self._weighs:
+            self.notify(tr("adding up what their folders hold …"), markup=False)
 
     @on(Weighed)
     def ask_to_remove(self, message: Weighed) -> None:
-        self._ask("remove", message.runs, message.size)
+        self._weighs = False
+        # elsewhere nobody expects the question any more, and `y` may mean something
+        if self.app.screen is self:
+            self._ask("remove", message.runs, message.size)
 
     def _ask(self, verb: str, chosen: list[Run], size: int | None = None) -> None:
         """Ask whether something shall be done, and do it after a yes."""

@@ -28,7 +28,7 @@ class LogSearch(Input):
     def begin(self) -> None:
         """Show the field, with what was typed last ready to be typed over."""
         self.display = True
-        self.focus()
+        self.screen.set_focus(self)  # at once: the next key may be there already
 
     @on(Input.Submitted)
     def _search(self, message: Input.Submitted) -> None:
@@ -40,3 +40,6 @@ class LogSearch(Input):
     def action_leave(self) -> None:
         self.display = False
         self.screen.query_one(LogView).focus()
+
+    def on_blur(self) -> None:
+        self.display = False

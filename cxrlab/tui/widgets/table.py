@@ -345,20 +345,26 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
         if right and self._cursor == "row":
             self.scroll_relative(x=right * 8, animate=False)
             return
-        self._stand(self.row + down, self.column + right)
+        self._go(self.row + down, self.column + right)
 
     def action_page(self, pages: int) -> None:
         step = max(1, self.size.height - self.head_height - 1)
-        self._stand(self.row + pages * step, self.column)
+        self._go(self.row + pages * step, self.column)
 
     def action_go_to(self, row: int) -> None:
-        self._stand(self.count - 1 if row < 0 else row, self.column)
+        self._go(self.count - 1 if row < 0 else row, self.column)
 
     def move_to(self, row: int, column: int | None = None) -> None:
         """Put the cursor there, as far as there is such a place."""
         self._stand(row, self.column if column is None else column)
 
-    def _stand(self, row: int, column: int) -> None:
+    def _go(self, row: int, column: int) -> None:
+        """Put the cursor there, and bring it into view where it stands there already."""
+        if not self._stand(row, column):
+            self._follow_cursor()
+
+    def _stand(self, row: int, column: int) -> bool:
+        """Put the cursor there; return whether it stood elsewhere."""
         down = 1 if row >= self.row else -1
         row = self._past_heads(max(0, min(row, self.count - 1)), down)
         column = max(self.first_movable, min(column, len(self.columns) - 1))
@@ -370,6 +376,7 @@ class Table(ScrollView, can_focus=True, inherit_bindings=False):
                 for at in {left, row}:
                     self.refresh_line(self.head_height + at)
             self.post_message(self.Moved(row, column))
+        return moved
 
     def _past_heads(self, row: int, down: int) -> int:
         """Return the row, or where no cell is in it the next one that has cells."""

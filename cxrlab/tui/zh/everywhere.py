@@ -87,6 +87,7 @@ WORDS: dict[str, str] = {
     "test split": "测试集划分",
     "training list": "训练列表",
     "data version": "数据版本",
+    "number of processes": "进程数",
     "own": "自测",
     "seed {n}": "种子 {n}",
     "{preset} preset": "{preset} 预设",

@@ -228,6 +228,10 @@ WORDS: dict[str, str] = {
     "Copy the fix": "复制修复命令",
     "Copy the line that fixes it.": "复制可修复它的那一行。",
     "Next fault": "下一问题",
+    "Scroll": "滚动",
+    "Scroll back": "回滚",
+    "Scroll the text below the list.": "滚动列表下方的文字。",
+    "Scroll the text below the list back.": "回滚列表下方的文字。",
     "Go to the next thing that is not well.": "跳到下一个有问题的项目。",
     # forms and boxes
     "Write": "写入",

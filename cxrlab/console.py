@@ -122,12 +122,19 @@ def labelled(label: str, said: str, *, columns: int) -> list[str]:
     return [painted + lines[0][LABEL:], *lines[1:]]
 
 
+def _least(widths: Sequence[int], kept: Sequence[int], gives_way: int | None) -> int:
+    """Return how long a line of some columns is at least."""
+    least = [min(widths[i], NARROWEST) if i == gives_way else widths[i] for i in kept]
+    return sum(least) + 2 * (len(kept) - 1)
+
+
 def table(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
     *,
     right: Sequence[int] = (),
     gives_way: int | None = None,
+    dropped: Sequence[str] = (),
     styles: Sequence[Sequence[str]] = (),
     columns: int | None = None,
 ) -> list[str]:
@@ -138,26 +145,33 @@ def table(
         rows: the texts, as many as headings in each.
         right: indexes of columns that are aligned to the right.
         gives_way: the column that is shortened where the lines would be too long.
+        dropped: headings of columns that are left out where that is not enough, in this order.
         styles: for each row, the style of each text; empty for none.
         columns: how long a line may be; None for any length.
     """
     lines = [list(head), *map(list, rows)]
     lengths = [list(map(length, line)) for line in lines]
     widths = list(map(max, zip(*lengths, strict=True)))
-    total = sum(widths) + 2 * (len(widths) - 1)
-    if columns is not None and gives_way is not None and total > columns:
-        widths[gives_way] = max(NARROWEST, widths[gives_way] - (total - columns))
+    kept = list(range(len(head)))
+    if columns is not None:
+        leaving = [head.index(name) for name in dropped if name in head]
+        while leaving and _least(widths, kept, gives_way) > columns:
+            kept.remove(leaving.pop(0))
+        total = sum(widths[i] for i in kept) + 2 * (len(kept) - 1)
+        if gives_way in kept and total > columns:
+            widths[gives_way] = max(NARROWEST, widths[gives_way] - (total - columns))
     out = []
     for number, line in enumerate(lines):
         cells = []
-        for i, text in enumerate(line):
+        for i in kept:
+            text = line[i]
             shown, room = text, " " * (widths[i] - lengths[number][i])
             if lengths[number][i] > widths[i]:
                 shown = shortened(text, widths[i])
                 room = " " * (widths[i] - length(shown))
             style = "bold" if number == 0 else styles[number - 1][i] if styles else ""
             painted = paint(shown, style)
-            last = i == len(line) - 1 and i not in right
+            last = i == kept[-1] and i not in right
             cells.append(room + painted if i in right else painted + ("" if last else room))
         out.append("  ".join(cells).rstrip())
     return out

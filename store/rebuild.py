@@ -19,6 +19,8 @@ from store.kinds import as_text
 
 NEVER_STARTED = "never started; the queue is not kept in run folders"
 
+_PROCESSES = re.compile(r"--nproc[-_]per[-_]node[= ](\d{1,4})\b")
+
 _NAME = re.compile(
     r"(?P<id>[a-z][a-z2-7]{5})-(?P<method>[a-z0-9_+]+)-(?P<task>[a-z0-9_]+)"
     r"(-(?P<ratio>\d+))?-s(?P<seed>\d+)"
@@ -83,6 +85,7 @@ def _read(folder: Path, named: dict[str, Any]) -> _Found:
     nodes = _whole(order.get("nodes"), None) or 1
     files = [folder / "config.json", folder / "command.txt"]
     times += [path.stat().st_mtime for path in files if path.exists()]
+    command = _ordered(order) or _command(folder, attempts)
     run = runs.NewRun(
         id=named["id"],
         method=_text(config, "method", named["method"]),
@@ -93,13 +96,19 @@ def _read(folder: Path, named: dict[str, Any]) -> _Found:
         recipe=_text(config, "recipe"),
         folder=str(folder),
         parent=None,
-        command=_ordered(order) or _command(folder, attempts),
-        gpus=0 if config.get("device") == "cpu" else 1,
+        command=command,
+        gpus=0 if config.get("device") == "cpu" else _processes(command),
         backend="slurm" if order else "local",
         nodes=nodes,
     )
     created = min(times, default=folder.stat().st_mtime)
     return _Found(run, attempts, created, _text(config, "pretrained"), job)
+
+
+def _processes(command: list[str]) -> int:
+    """Return how many processes a command starts on a machine, each of them on a GPU."""
+    told = _PROCESSES.search(" ".join(command))
+    return int(told[1]) if told else 1
 
 
 def _ordered(order: dict[str, Any]) -> list[str]:

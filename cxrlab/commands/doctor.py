@@ -6,6 +6,9 @@ import typer
 
 from cxrlab.access import AsJson, lab_of
 
+INDENT = 27
+"""Before what is said of a finding."""
+
 STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "missing": "red"}
 
 
@@ -29,9 +32,11 @@ def doctor(ctx: typer.Context, as_json: AsJson = False) -> None:
         if not as_json:
             sign = checkup.SIGNS[finding.level]
             state = console.paint(f"{sign} {finding.level:<8}", STYLES[finding.level])
-            console.fact(f"{state} {finding.what:<15} {finding.says}")
-            if finding.fix:
-                console.fact(f"{'':<10} {'':<15} fix: {finding.fix}")
+            first, *more = console.wrapped(finding.says, indent=INDENT, columns=console.width())
+            for line in (f"{state} {finding.what:<15} {first[INDENT:]}", *more):
+                console.fact(line)
+            if finding.fix:  # on one line, however long, since it is copied
+                console.fact(f"{'':<{INDENT}}fix: {finding.fix}")
     if as_json:
         console.facts([finding._asdict() for finding in found])
     if any(finding.level == "missing" for finding in found):

@@ -24,6 +24,12 @@ SHOWN = 50
 WIDE = 100
 """With so many columns there is room for what runs used of GPUs."""
 
+NARROW = 80
+"""With fewer columns some are left out; a pipe has as many."""
+
+DROPPED = ("settings", "done", "seed", "ratio", "when", "method")
+"""Columns that are left out, the first of them first."""
+
 HEAD = ("id", "state", "method", "task", "ratio", "seed", "settings", "done", "when")
 SETTINGS = HEAD.index("settings")
 """The column that is there where a run has settings of its own."""
@@ -195,7 +201,13 @@ def listing(
             row[-1:-1] = gpu_use(used.get(run.id))
             style[-1:-1] = "", ""
     lines = console.table(
-        head, rows, right=right, gives_way=gives_way, styles=styles, columns=columns
+        head,
+        rows,
+        right=right,
+        gives_way=gives_way,
+        dropped=DROPPED if columns < NARROW else (),
+        styles=styles,
+        columns=columns,
     )
     out = lines[:1]
     for run, line in zip(found, lines[1:], strict=True):

@@ -326,3 +326,14 @@ def test_what_is_no_tag_is_refused(lab: Lab, new_run: Any, words: Any, said: str
     result = invoke(lab, "tag", *(word.format(run=run.id) for word in words))
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+@pytest.mark.parametrize("columns", [79, 60, 40])
+def test_a_narrow_terminal_is_told_the_most_that_fits(columns: int, lab: Lab, new_run: Any) -> None:
+    run = new_run(method="deep_mrm", task="shenzhen_lungs", ratio=100)
+    lines = invoke(lab, "runs", columns=columns).stdout.splitlines()
+    assert max(map(console.length, lines)) <= columns
+    assert run.id in lines[1]
+    assert "shenzhen_lungs" in lines[1] or columns == 40
+    head = invoke(lab, "runs", columns=80).stdout.splitlines()[0]
+    assert head.split() == ["id", "state", "method", "task", "ratio", "seed", "done", "when"]

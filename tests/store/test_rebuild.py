@@ -184,6 +184,25 @@ def test_a_run_without_a_readable_configuration_is_known_by_its_folders_name(
     assert third[1:5] == ("mrm+hog", "siim", 10, 0)
 
 
+@pytest.mark.parametrize(
+    ("words", "gpus"),
+    [
+        ("python -P -m torch.distributed.run --standalone --nproc-per-node=4 -m x", 4),
+        ("python -m trainers.adapt --log x -- torchrun --nproc_per_node 2 train.py", 2),
+        ("python -P -m trainers.finetune --note --nproc-per-node=", 1),
+    ],
+)
+def test_as_many_gpus_are_known_again_as_processes_are_started(
+    words: str, gpus: int, db: Any, runs_dir: Path, new_run: Any
+) -> None:
+    folder = str(runs_dir / "aaaaaa-mrm-siim-10-s0")
+    make_folder(runs_dir, new_run("aaaaaa", folder=folder, command=words.split()))
+    config = Path(folder, "config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"device": "auto"}))
+    rebuild.rebuild(db, runs_dir)
+    assert runs.get(db, "aaaaaa").gpus == gpus
+
+
 def test_folders_that_are_not_named_like_a_run_are_left_alone(db: Any, runs_dir: Path) -> None:
     for name in ("notes", "AAAAAA-mrm-siim-10-s0", "aaaaaa-mrm-siim", "aaaaaa-mrm-siim-10-s0.bak"):
         (runs_dir / name).mkdir()

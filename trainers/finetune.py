@@ -346,7 +346,6 @@ class _Finetuning:
         self.events.end("succeeded")
 
 
-@torch.inference_mode()
 def in_order(split: Any, *, batch_size: int, num_workers: int, world: World) -> DataLoader[Any]:
     """Return a loader of this process's share of a split.
 
@@ -370,6 +369,7 @@ def in_order(split: Any, *, batch_size: int, num_workers: int, world: World) -> 
     )
 
 
+@torch.inference_mode()
 def predict(
     model: nn.Module,
     loader: DataLoader[Any],

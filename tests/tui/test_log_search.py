@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 
 from cxrlab.harmless import log_line
 from cxrlab.lab import Lab
@@ -287,3 +288,23 @@ async def test_help_and_palette_name_the_keys(
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await pilot.press("c", "E")  # from another page too
         await until(pilot, lambda: line_of(view) == "old RuntimeError")
+
+
+async def test_the_line_goes_with_the_focus_but_stays_while_another_window_has_it(
+    full_lab: Lab, make_app: Wait, until: Wait, shown: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "deep_mrm" in shown(app))
+        app.post_message(OpenRun("deepaa"))
+        await until(pilot, lambda: "step 260/600" in shown(app))
+        await pilot.press("slash", "n", "e")
+        field = app.screen.query_one(LogSearch)
+        await until(pilot, lambda: field.value == "ne")
+        app.post_message(events.AppBlur())
+        await until(pilot, lambda: app.screen.focused is None)
+        assert field.display
+        app.post_message(events.AppFocus())
+        await until(pilot, lambda: app.screen.focused is field)
+        await pilot.press("tab")
+        await until(pilot, lambda: not field.display)

@@ -42,4 +42,5 @@ class LogSearch(Input):
         self.screen.query_one(LogView).focus()
 
     def on_blur(self) -> None:
-        self.display = False
+        if self.app.app_focus:  # else another window has the keyboard, and gives it back
+            self.display = False

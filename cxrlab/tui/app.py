@@ -17,6 +17,7 @@ from textual import events, on
 from textual.binding import Binding
 from textual.command import CommandPalette
 from textual.screen import Screen
+from textual.widgets import Input
 
 from cxrlab import bell, text
 from cxrlab.gpus import Reading, read_gpus
@@ -235,6 +236,17 @@ class CxrlabApp(Doing):
         if isinstance(event, events.Paste):
             event.text = "\n".join(map(harmless, event.text.splitlines()))
         await super().on_event(event)
+
+    def on_key(self, event: events.Key) -> None:
+        """Hand on what was typed ahead to the field that has the focus by now.
+
+        Keys that come together, as over a slow line, all go to what had the focus when the first
+        of them came. What a field is given itself never comes here.
+        """
+        field = self.focused
+        if isinstance(field, Input) and event.is_printable:
+            event.prevent_default().stop()
+            field.post_message(events.Key(event.key, event.character))
 
     def _write_to_terminal(self, text: str) -> None:
         if self._driver is not None and not self.is_headless:

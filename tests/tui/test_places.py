@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from textual import events
 
 from cxrlab.lab import Lab
 from cxrlab.tui import remembered
@@ -22,6 +23,8 @@ from store.db import open_store
 
 Wait = Callable[..., Any]
 Shown = Callable[[Any], str]
+
+NAMED = {"/": "slash", " ": "space"}
 
 
 async def test_the_number_of_the_place_one_is_in_leads_to_its_beginning(
@@ -170,3 +173,21 @@ async def test_a_run_that_starts_from_nothing_says_so(
         await until(pilot, lambda: "step 260/600" in shown(app))
         await pilot.press("p")
         await until(pilot, lambda: "starts from no run" in told(app))
+
+
+@pytest.mark.parametrize(("place", "field"), [("2", "#filter"), ("run", "#log-search")])
+async def test_what_is_typed_in_one_burst_lands_in_the_field_that_its_first_key_opens(
+    place: str, field: str, full_lab: Lab, make_app: Wait, until: Wait, shown: Shown, told: Shown
+) -> None:
+    app = make_app(full_lab)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "deep_mrm" in shown(app))
+        if place == "run":
+            app.post_message(OpenRun("deepaa"))
+        else:
+            await pilot.press(place)
+        await until(pilot, lambda: "deepaa" in shown(app) and app.screen.focused is not None)
+        for letter in "/random s":
+            app.post_message(events.Key(NAMED.get(letter, letter), letter))
+        await until(pilot, lambda: app.screen.query_one(field).value == "random s")
+        assert told(app) == ""  # `r`, `o` and `s` have done nothing else

@@ -46,6 +46,8 @@ class ErrandScreen(ModalScreen[None]):
         self.title = running.errand.title
         self._command = running
         self._lines: Sequence[str] | None = None
+        self._on_its_way = False
+        """Whether the page is being scrolled to its end, which waits for the next painting."""
         self._asking = Asking(self, lambda: self.Read(errands.words_of(running.file)))
 
     def compose(self) -> ComposeResult:
@@ -73,12 +75,18 @@ class ErrandScreen(ModalScreen[None]):
             return  # following once more would undo a key that has just scrolled
         self._lines = message.lines
         page = self.query_one("#errand")
-        follows = page.scroll_offset.y >= page.max_scroll_y
+        follows = self._on_its_way or page.scroll_offset.y >= page.max_scroll_y
         self.query_one("#errand-words", Static).update(Text("\n".join(message.lines)))
         if follows:
+            self._on_its_way = True
             page.scroll_end(animate=False)
+            self.call_after_refresh(self._arrive)
+
+    def _arrive(self) -> None:
+        self._on_its_way = False
 
     def action_scroll(self, down: int) -> None:
+        self._on_its_way = False
         self.query_one("#errand").scroll_relative(y=down, animate=False)
 
     def action_stop(self) -> None:

@@ -328,6 +328,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             self._put(self.held.count)
 
     def on_resize(self) -> None:
+        self._stay_at_end()  # before the next key, which may well leave it
         self.call_after_refresh(self._stay_at_end)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:

@@ -78,7 +78,7 @@ def curves(
 
 def write(found: Curves, form: Form, out: Path) -> Path:
     """Write the curves of one run below `out` and return where they are."""
-    from cxrlab.exports import mlflow, places, tables, tensorboard, wandb
+    from cxrlab.exports import files, mlflow, tables, tensorboard, wandb
 
     if form is Form.mlflow:
         return mlflow.write(found, out)
@@ -89,5 +89,5 @@ def write(found: Curves, form: Form, out: Path) -> Path:
     else:
         path = out / found.name / tensorboard.file_name(found)
         content = tensorboard.event_file(found)
-    places.write_whole(path, content)
+    files.write_whole(path, content)
     return path

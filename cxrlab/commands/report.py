@@ -46,7 +46,7 @@ def report(
     from cxrlab import console, restricted, text
     from cxrlab.errors import Usage
     from cxrlab.exports import report as making
-    from cxrlab.exports.places import write_whole
+    from cxrlab.exports.files import write_whole
 
     if out.is_dir():
         raise Usage(f"{out} is a folder", f"name a file: `--out {out / 'report.html'}`")

@@ -108,7 +108,7 @@ def runs(
             ]
         )
         return
-    if not everything and lab.runs_dir.is_dir() and any(lab.runs_dir.iterdir()):
+    if not everything and lab.runs_dir.is_dir() and any(p.is_dir() for p in lab.runs_dir.iterdir()):
         console.say(f"no run is in the registry, and folders lie in {lab.runs_dir}:")
         console.say("`cxrlab rebuild` reads them")
     elif not everything:

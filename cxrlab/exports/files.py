@@ -104,8 +104,7 @@ def write(path: Path, content: bytes) -> bool:
         BadInput: it is a folder itself.
     """
     if is_special(path):
-        with path.open("wb") as stream:
-            stream.write(content)
+        replace(path, content)
         return True
     target = path.resolve()
     if target.is_dir():
@@ -124,8 +123,16 @@ def is_special(path: Path) -> bool:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write `content` beside `path`, then put it in its place in one step."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    """Write `content` beside `path`, then put it in its place in one step.
+
+    A link is followed, and the mode of what is there kept; a device or a pipe is written to.
+    """
+    if is_special(path):
+        with path.open("wb") as stream:
+            stream.write(content)
+        return
+    path = path.resolve() if path.is_symlink() else path
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -137,6 +144,12 @@ def replace(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file in one step, as `replace` does; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace(path, content)
 
 
 def _umask() -> int:

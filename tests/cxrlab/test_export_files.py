@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 
 from cxrlab.errors import BadInput, NotFound
-from cxrlab.exports.files import COMMENTS, PERCENT, put_into, write, write_document
-from cxrlab.exports.places import write_whole
+from cxrlab.exports.files import (
+    COMMENTS,
+    PERCENT,
+    put_into,
+    write,
+    write_document,
+    write_whole,
+)
 
 BEGIN, END = COMMENTS
 
